@@ -1,0 +1,60 @@
+# make help lists what there is. Needed: Python 3.11 or newer, make, and a package registry within reach.
+SHELL := /bin/bash
+PYTHON ?= python3
+PORT ?= 8866
+SOURCE ?= sample
+BIN := .venv/bin
+UV := $(BIN)/uv pip
+REQUIREMENTS := requirements-all.txt
+
+.PHONY: help app train test lock notebooks check clean
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+app: .venv/ready ## serve the page at http://localhost:8866 (PORT=...), training on the sample first where there is no model
+	@test -f export/export.pkl || $(MAKE) --no-print-directory train
+	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
+	@$(BIN)/voila notebooks/icon_classifier.ipynb --port=$(PORT) --no-browser
+
+train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder PHOTOS=folder NAMES="a, b" EPOCHS=n
+	@mkdir -p .run
+	@echo "Training ($(SOURCE)): about 2 minutes for the sample. The notebook as it ran: .run/train.ipynb"
+	@$(BIN)/papermill notebooks/train.ipynb .run/train.ipynb --kernel python3 --stdout-file .run/train.log \
+	  -p source "$(SOURCE)" $(if $(PHOTOS),-p photos "$(PHOTOS)") $(if $(EPOCHS),-p epochs "$(EPOCHS)") \
+	  $(if $(NAMES),-y "names: [$(NAMES)]")
+	@cat .run/train.log
+
+test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromium included
+	@$(BIN)/python tests/browser/chromium.py
+	@$(BIN)/python -m pytest
+
+# The environments. requirements-all.txt is for authors and pins ipywidgets 7 (fastbook does); requirements.txt is
+# what a host installs for the page, with ipywidgets 8. uv installs them in a quarter of pip's time.
+.venv/ready: requirements-all.txt pyproject.toml
+.venv-page/ready: REQUIREMENTS := requirements.txt
+.venv-page/ready: BIN := .venv-page/bin
+.venv-page/ready: requirements.txt
+.venv/ready .venv-page/ready:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which: make PYTHON=python3.12")'
+	@echo "Making the environment $(@D) from $(REQUIREMENTS): 1 to 4 minutes, about 6 GB on Linux"
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-all.txt uv
+	@$(UV) install --compile-bytecode --python $(BIN)/python --requirement $(REQUIREMENTS) $(if $(filter .venv,$(@D)),--editable .)
+	@touch $@
+
+lock: .venv/ready ## compile the pins from pyproject.toml anew
+	$(UV) compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
+	  --custom-compile-command "make lock" --output-file requirements.txt
+	$(UV) compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
+	  --custom-compile-command "make lock" --output-file requirements-all.txt
+
+notebooks: .venv/ready ## export the chapters, run all notebooks anew and keep their outputs
+	$(BIN)/nbdev-export
+	PATH=$(BIN):$$PATH $(BIN)/nbdev-test --n-workers 1 --save notebooks/library
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/train.ipynb
+	$(BIN)/python notebooks/tidy.py
+	$(BIN)/nbdev-clean --fname notebooks
+
+clean: ## remove the environments and what runs have left; photos and export stay
+	rm -rf .venv .venv-page .run build *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

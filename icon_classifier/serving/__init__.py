@@ -1,0 +1,1 @@
+"""Upper floor: the page that visitors meet."""

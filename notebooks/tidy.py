@@ -1,0 +1,29 @@
+"""Make executed notebooks fit to keep: drop warnings, paths, widget views that no longer live, and double pictures."""
+
+import sys
+from pathlib import Path
+
+import nbformat
+
+
+def tidy(output):
+    """`output` as it should be kept, or None."""
+    if output.get("name") == "stderr":
+        return None
+    data = output.get("data", {})
+    if "application/vnd.jupyter.widget-view+json" in data:
+        return None
+    if data.get("text/html") == "":  # a progress bar that has been cleared
+        return None
+    if "image/jpeg" in data:  # Pillow offers each picture twice
+        data.pop("image/png", None)
+    return output
+
+
+for path in sys.argv[1:] or map(str, Path(__file__).parent.rglob("*.ipynb")):
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [kept for kept in map(tidy, cell.outputs) if kept]
+    notebook.metadata.pop("widgets", None)
+    nbformat.write(notebook, path)

@@ -1,0 +1,127 @@
+"""The page as visitors meet it: the Procfile's own line, the real Voila, a real Chromium; ipywidgets 7 and 8."""
+
+import urllib.error
+import urllib.request
+
+import chromium
+import pytest
+from conftest import furnish, python, serve
+from playwright.sync_api import expect, sync_playwright
+
+ENVIRONMENTS = {".venv": "7", ".venv-page": "8"}  # what authors have, what a host installs: their ipywidgets
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium.find(), args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
+def address(request, site):
+    found = python("-c", "import ipywidgets; print(ipywidgets.__version__)", environment=request.param).stdout
+    assert found.split(".")[0] == ENVIRONMENTS[request.param]
+    with serve(site, request.param) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser, address):
+    with browser.new_context(viewport={"width": 390, "height": 800}) as context:
+        page = context.new_page()
+        open_page(page, address)
+        yield page
+
+
+def open_page(page, address):
+    page.goto(address, wait_until="domcontentloaded", timeout=90_000)
+    page.get_by_role("button", name="Classify Icon").wait_for(timeout=90_000)
+
+
+def upload(page, file):
+    with page.expect_file_chooser() as chooser:
+        page.locator(".icon-upload").click()
+    chooser.value.set_files(file)
+
+
+def press(page):
+    page.get_by_role("button", name="Classify Icon").click()
+
+
+def answer(page):
+    return page.locator(".icon-prediction")
+
+
+def test_a_visitor_reads_the_right_names(page, site):
+    expect(page.locator(".icon-about")).to_have_text("This page can tell apart bell, heart and star.")
+    for name in ("bell", "star"):
+        upload(page, site / f"photos/sample/valid/{name}/material-001.png")
+        expect(answer(page)).to_have_text("")  # the last answer goes with its picture
+        thumbnail = page.locator(".icon-thumbnail img")
+        expect(thumbnail).to_have_count(1)
+        page.wait_for_function("document.querySelector('.icon-thumbnail img')?.naturalWidth > 0")
+        press(page)
+        expect(answer(page)).to_contain_text(f"Prediction: {name}; Probability: ", timeout=20_000)
+        assert 1 / 3 < float(answer(page).inner_text().split(": ")[-1]) <= 1
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the phone"
+
+
+def test_failures_are_sentences(page, site, tmp_path):
+    press(page)
+    expect(answer(page)).to_have_text("Choose a picture first, then press the button.")
+    bad = tmp_path / "<img src=x onerror=alert(1)>.png"
+    bad.write_text("<html>not found</html>")
+    upload(page, bad)
+    expect(answer(page)).to_contain_text("not a picture that I can read")
+    press(page)
+    expect(answer(page)).to_contain_text("not a picture that I can read")
+    upload(page, site / "photos/sample/valid/heart/material-001.png")  # and the page goes on working
+    press(page)
+    expect(answer(page)).to_contain_text("Prediction: heart", timeout=20_000)
+
+
+def test_a_large_photo_arrives(page, site, tmp_path):
+    """A 30 MB picture: Voila's own limit would lose everything over 10 MB without a word."""
+    from PIL import Image
+
+    icon = Image.open(site / "photos/sample/valid/star/material-001.png").convert("RGB")
+    icon.resize((3200, 3200)).save(tmp_path / "star.bmp")
+    assert (tmp_path / "star.bmp").stat().st_size > 30_000_000
+    upload(page, tmp_path / "star.bmp")
+    page.locator(".icon-thumbnail img").wait_for(timeout=30_000)
+    press(page)
+    expect(answer(page)).to_contain_text("Prediction: star", timeout=30_000)
+
+
+def test_nothing_but_the_page_is_given_away(address):
+    html = urllib.request.urlopen(address, timeout=90).read().decode()
+    assert "Icon Classifier" in html
+    for code in ("IconPage", "icon_classifier.serving", "import ", "export.pkl", "Traceback"):
+        assert code not in html
+    for path in (
+        "voila/files/notebooks/icon_classifier.ipynb",
+        "voila/files/export/export.pkl",
+        "voila/files/voila.json",
+    ):
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(address + path, timeout=30)
+
+
+def test_without_an_export_the_page_says_how_to_make_one(browser, tmp_path):
+    with serve(furnish(tmp_path), ".venv-page") as address, browser.new_context() as context:
+        page = context.new_page()
+        open_page(page, address)
+        expect(page.locator(".icon-about")).to_contain_text("To make one, run `make train`")
+        press(page)
+        expect(answer(page)).to_contain_text("There is no model")
+        assert "Traceback" not in page.content()

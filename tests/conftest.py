@@ -1,0 +1,86 @@
+"""What several tests share: the notebook run once on the sample, and the page of its export served to a browser."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_notebook(folder, **parameters):
+    """Execute train.ipynb in `folder` as `make train` does; return the notebook as it ran."""
+    import papermill
+
+    output = folder / "train.ipynb"
+    papermill.execute_notebook(
+        ROOT / "notebooks/train.ipynb", output, parameters, cwd=folder, kernel_name="python3", progress_bar=False
+    )
+    return output
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """A folder as a host has it: the page's files, and an export that train.ipynb made there from the sample."""
+    folder = tmp_path_factory.mktemp("site")
+    run_notebook(folder)
+    return furnish(folder)
+
+
+def furnish(folder):
+    """Copy what a host needs to serve the page into `folder`."""
+    (folder / "notebooks").mkdir(exist_ok=True)
+    for name in ("Procfile", "voila.json", "notebooks/icon_classifier.ipynb"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@contextmanager
+def serve(folder, environment):
+    """Run the Procfile's line in `folder` as Heroku does (PORT set, PYTHONPATH the code's root); yield the address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    line = (folder / "Procfile").read_text().removeprefix("web: ").strip()
+    path = f"{ROOT / environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    with open(folder / f"{environment}.log", "w+") as log:
+        server = subprocess.Popen(
+            ["bash", "-c", f"exec {line}"],
+            cwd=folder,
+            env={**os.environ, "PORT": str(port), "PATH": path, "PYTHONPATH": str(ROOT)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/voila/static/voila.js", server, log)
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+
+
+def _wait_for(address, server, log, seconds=60):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            return urllib.request.urlopen(address, timeout=5).close()
+        except OSError:
+            time.sleep(0.2)
+    log.seek(0)
+    pytest.fail(f"the server did not come up:\n{log.read()}")
+
+
+def python(*args, environment=None, **options):
+    """Run a Python, of this environment or of the named one, with the project's root on its path."""
+    interpreter = ROOT / environment / "bin/python" if environment else sys.executable
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
+    return subprocess.run([str(interpreter), *args], capture_output=True, text=True, env=env, **options)

@@ -1,0 +1,77 @@
+"""card.py: what is written is read, what is damaged is refused in words, and intervals are right."""
+
+import json
+
+import pytest
+
+from icon_classifier.card import Card, CardError, error_figure, in_words, sha256_of
+
+CARD = Card(
+    names=("bell", "Beyoncé"),
+    preprocessing={"resize": "RandomResizedCrop", "size": [48, 48]},
+    figures={"error": error_figure(6, 90)},
+    training={"epochs": 4},
+    versions={"fastai": "2.8"},
+    sha256="0" * 64,
+)
+
+
+def test_round_trip(tmp_path):
+    CARD.write(tmp_path / "card.json")
+    assert Card.read(tmp_path / "card.json") == CARD
+    assert [file.name for file in tmp_path.iterdir()] == ["card.json"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda card: "",
+        lambda card: json.dumps(card)[:-5],
+        lambda card: "[]",
+        lambda card: json.dumps({**card, "format": 99}),
+        lambda card: json.dumps({**card, "names": []}),
+        lambda card: json.dumps({**card, "names": "bell"}),
+        lambda card: json.dumps({key: value for key, value in card.items() if key != "sha256"}),
+        lambda card: b"\xff\xfe\x00",
+    ],
+)
+def test_a_damaged_card_is_refused_in_words(tmp_path, damage):
+    path = tmp_path / "card.json"
+    CARD.write(path)
+    hurt = damage(json.loads(path.read_text()))
+    path.write_bytes(hurt if isinstance(hurt, bytes) else hurt.encode())
+    with pytest.raises(CardError, match=r"card\.json .*\."):
+        Card.read(path)
+
+
+def test_a_missing_card_is_no_damage(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Card.read(tmp_path / "card.json")
+
+
+@pytest.mark.parametrize(("errors", "photos"), [(6, 90), (1, 2), (0, 10), (180, 180)])
+def test_error_figure(errors, photos):
+    """Wilson's bounds are the rates from which the observed one lies just 1.96 standard errors away."""
+    figure = error_figure(errors, photos)
+    assert figure["rate"] == errors / photos
+    low, high = figure["interval"]
+    assert 0 <= low <= figure["rate"] <= high <= 1
+    for bound in (low, high):
+        if 0 < bound < 1:
+            distance = abs(bound - errors / photos) / (bound * (1 - bound) / photos) ** 0.5
+            assert distance == pytest.approx(1.959964, abs=1e-4)
+
+
+@pytest.mark.parametrize(("errors", "photos"), [(1, 0), (0, 0), (-1, 5), (6, 5)])
+def test_no_figure_from_nothing(errors, photos):
+    with pytest.raises(ValueError):
+        error_figure(errors, photos)
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "empty").touch()
+    assert sha256_of(tmp_path / "empty").startswith("e3b0c44298fc1c14")
+
+
+def test_in_words():
+    assert [in_words(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

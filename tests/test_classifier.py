@@ -1,0 +1,77 @@
+"""classifier.py: an export read back, and every way in which it cannot be."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+from conftest import ROOT, python
+from PIL import Image
+
+from icon_classifier.classifier import ExportError, load_classifier
+from icon_classifier.pictures import PictureError
+
+
+@pytest.fixture
+def export(site, tmp_path):
+    return shutil.copytree(site / "export", tmp_path / "export")
+
+
+def test_it_names_pictures(site):
+    classifier = load_classifier(site / "export/export.pkl")
+    pictures = sorted((site / "photos/sample/valid").rglob("*.png"))[::15]
+    answers = [classifier.predict(picture.read_bytes()) for picture in pictures]
+    wrong = sum(answer.name != picture.parent.name for answer, picture in zip(answers, pictures, strict=True))
+    assert len(pictures) == 12 and wrong <= 1
+    for answer in answers:
+        assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-4)
+        assert next(iter(answer.probabilities.items())) == (answer.name, answer.probability)
+        assert answer.probability == max(answer.probabilities.values())
+
+
+def test_what_is_no_picture_is_refused(site):
+    with pytest.raises(PictureError):
+        load_classifier(site / "export/export.pkl").predict(b"<html>")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
+def test_modes_and_shapes(site, mode):
+    classifier = load_classifier(site / "export/export.pkl")
+    assert classifier.predict(Image.new("RGB", (900, 31), "navy").convert(mode)).name in classifier.names
+
+
+def test_the_card_comes_along_until_it_is_stale(export):
+    assert load_classifier(export / "export.pkl").card.names == ("bell", "heart", "star")
+    card = json.loads((export / "card.json").read_text())
+    (export / "card.json").write_text(json.dumps({**card, "sha256": "0" * 64}))
+    assert load_classifier(export / "export.pkl").card is None
+    (export / "card.json").write_text("{")
+    assert load_classifier(export / "export.pkl").card is None
+
+
+def test_no_export(tmp_path):
+    with pytest.raises(ExportError, match="make train"):
+        load_classifier(tmp_path / "export.pkl")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps({"a": 1}), "truncated"])
+def test_a_damaged_export_is_refused_in_words(export, content):
+    path = export / "export.pkl"
+    path.write_bytes(path.read_bytes()[:100_000] if content == "truncated" else content)
+    with pytest.raises(ExportError, match="not a fastai image classifier"):
+        load_classifier(path)
+
+
+def test_without_fastai_it_says_what_to_install(site):
+    code = "import sys; sys.modules['fastai'] = None\nfrom icon_classifier.classifier import load_classifier as load\n"
+    run = python("-c", f"{code}load({str(site / 'export/export.pkl')!r})")
+    assert run.returncode and "pip install fastai" in run.stderr.splitlines()[-1]
+
+
+def test_the_floors():
+    """The page imports neither the training side nor, before an export is read, fastai or torch."""
+    code = "import sys, icon_classifier.serving.page; print(*sorted(sys.modules))"
+    loaded = python("-c", code).stdout.split()
+    assert "icon_classifier.serving.page" in loaded
+    assert not {"fastai", "torch", "icon_classifier.training"} & set(loaded)
+    assert not [f for f in (ROOT / "icon_classifier").glob("*.py") if "from .training" in f.read_text()]

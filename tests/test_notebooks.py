@@ -1,0 +1,72 @@
+"""The notebooks: chapters that run, modules in step with them, and nothing stale or ugly kept."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+BIN = Path(sys.executable).parent
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+
+
+def nbdev(command, *args, cwd=ROOT):
+    return subprocess.run([BIN / f"nbdev-{command}", *args], cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    for name in ("notebooks", "icon_classifier"):
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def differences(copy):
+    """Export and clean in `copy`; the files that this changes."""
+    before = {path: path.read_bytes() for path in copy.rglob("*.*") if path.is_file()}
+    for args in (["export"], ["clean", "--fname", "notebooks"]):
+        run = nbdev(*args, cwd=copy)
+        assert run.returncode == 0, run.stderr
+    after = {
+        path: path.read_bytes() for path in copy.rglob("*.*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    return sorted(str(p.relative_to(copy)) for p in before.keys() | after.keys() if before.get(p) != after.get(p))
+
+
+def test_modules_are_in_step_and_notebooks_clean(copy):
+    assert differences(copy) == [], "run: .venv/bin/nbdev-export; .venv/bin/nbdev-clean --fname notebooks"
+
+
+def test_the_gate_closes(copy):
+    module, notebook = copy / "icon_classifier/training/clean.py", copy / "notebooks/train.ipynb"
+    module.write_text(module.read_text() + "\nedited = True\n")
+    notebook.write_text(notebook.read_text().replace('"execution_count": null', '"execution_count": 7', 1))
+    assert differences(copy) == ["icon_classifier/training/clean.py", "notebooks/train.ipynb"]
+
+
+def test_the_chapters_run():
+    run = nbdev("test", "--n-workers", "1", "notebooks/library")
+    assert run.returncode == 0 and "Success" in run.stdout, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_kept(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "error" and output.get("name") != "stderr", cell.source
+            assert "/site-packages/" not in str(output) and str(Path.home()) not in str(output), cell.source
+    assert path.stat().st_size < 400_000
+
+
+def test_lint():
+    for args in (["check", "."], ["format", "--check", "."]):
+        run = subprocess.run([BIN / "ruff", *args], cwd=ROOT, capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout + run.stderr
