@@ -36,7 +36,7 @@ test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromi
 .venv-page/ready: requirements.txt
 .venv/ready .venv-page/ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which: make PYTHON=python3.12")'
-	@echo "Making the environment $(@D) from $(REQUIREMENTS): 1 to 4 minutes, about 6 GB on Linux"
+	@echo "Making the environment $(@D) from $(REQUIREMENTS): 1 to 4 minutes"
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-all.txt uv
 	@$(UV) install --compile-bytecode --python $(BIN)/python --requirement $(REQUIREMENTS) $(if $(filter .venv,$(@D)),--editable .)

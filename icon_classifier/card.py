@@ -18,11 +18,13 @@ class Card:
     """What is known about an export.
 
     names: the labels in the model's order.
-    preprocessing: how a picture becomes the network's input (size in px, resize rule, mean and std or None).
-    figures: `photos` by split and `error` on the validation photos (see `error_figure`).
+    preprocessing: how a picture becomes the network's input (see `preprocessing.prepare`); None if it is not known.
+    figures: `photos` by split and `error` on the validation photos (see `error_figure`); empty if they are not known.
     training: architecture, epochs, source of the photos, date.
     versions: of the packages that made it.
     sha256: of the export.pkl that this card describes.
+    twin: of export.onnx, its `sha256` and `difference`, how far its probabilities were from the pickle's at most;
+        None if there is no twin.
     """
 
     names: tuple
@@ -31,6 +33,7 @@ class Card:
     training: dict
     versions: dict
     sha256: str
+    twin: dict | None = None
     format: int = FORMAT
 
     def write(self, path):

@@ -22,7 +22,7 @@ def test_the_sample_is_learned(site):
     assert error["rate"] <= 0.05 and error["photos"] == 180
     assert f"{error['errors']} errors on 180 pictures" in printed(site / "train.ipynb")
     assert card["names"] == ["bell", "heart", "star"] and card["figures"]["photos"] == {"train": 450, "valid": 180}
-    assert sorted(file.name for file in (site / "export").iterdir()) == ["card.json", "export.pkl"]
+    assert sorted(file.name for file in (site / "export").iterdir()) == ["card.json", "export.onnx", "export.pkl"]
 
 
 def test_the_lesson_is_visible(site):

@@ -1,0 +1,78 @@
+"""The command line: icon-classifier predict, compile and card."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from .card import Card, CardError
+from .classifier import ExportError, load_classifier
+from .pictures import PictureError
+
+
+def main(argv=None):
+    """Run a command; returns 0, 1 where a picture was refused, or 2 where there is no usable export."""
+    parser = argparse.ArgumentParser(prog="icon-classifier", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    predict = commands.add_parser("predict", help="name pictures, a line each")
+    predict.add_argument("files", nargs="+", metavar="FILE")
+    predict.add_argument("--json", action="store_true", help="print every name's probability, a JSON object a line")
+    predict.set_defaults(run=run_predict)
+    compile_ = commands.add_parser("compile", help="write the twin (export.onnx) of any fastai image classifier")
+    compile_.add_argument("pickle", help="an export.pkl; loading it runs whatever it holds")
+    compile_.set_defaults(run=run_compile)
+    card = commands.add_parser("card", help="print what is known about an export")
+    card.set_defaults(run=run_card)
+    for command in (predict, card):
+        command.add_argument("--export", default="export", type=Path, help="the folder of the export (default: export)")
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except (ExportError, CardError) as error:
+        return complain(error, 2)
+
+
+def complain(error, code):
+    print(f"icon-classifier: {error}", file=sys.stderr)
+    return code
+
+
+def run_predict(args):
+    classifier, code = load_classifier(args.export / "export.pkl"), 0
+    for file in args.files:
+        try:
+            answer = classifier.predict(file)
+        except (PictureError, OSError) as error:
+            code = complain(f"{file}: {getattr(error, 'strerror', None) or error}", 1)
+            continue
+        if args.json:
+            print(json.dumps({"file": file, **asdict(answer)}, ensure_ascii=False))
+        else:
+            print(f"{file}\t{answer.name}\t{answer.probability:.4f}")
+    return code
+
+
+def run_compile(args):
+    try:
+        from .training.export import CompileError, compile_export
+    except ImportError as error:
+        return complain(f'compiling needs fastai and onnx ({error}): pip install "icon-classifier[training]"', 2)
+    try:
+        card = compile_export(args.pickle)
+    except CompileError as error:
+        return complain(error, 2)
+    print(f"{Path(args.pickle).with_name('export.onnx')}: probabilities within {card.twin['difference']:.1e}")
+
+
+def run_card(args):
+    path = args.export / "card.json"
+    try:
+        card = Card.read(path)
+    except FileNotFoundError:
+        return complain(f"there is no {path}.", 2)
+    print(json.dumps(asdict(card), indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

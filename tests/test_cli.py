@@ -1,0 +1,49 @@
+"""The command line: a line a picture, errors in a sentence on stderr, exit codes for scripts."""
+
+import json
+
+import pytest
+from conftest import python
+
+
+def run(*args, cwd=None, environment=".venv-page"):
+    return python("-m", "icon_classifier", *map(str, args), environment=environment, cwd=cwd)
+
+
+def test_predict(site, tmp_path):
+    star = site / "photos/sample/valid/star/material-001.png"
+    bad = tmp_path / "bad.png"
+    bad.write_text("<html>")
+    good = run("predict", star, cwd=site)
+    assert good.returncode == 0 and good.stdout.split("\t")[:2] == [str(star), "star"]
+    mixed = run("predict", bad, star, tmp_path / "none.png", "--json", "--export", site / "export")
+    assert mixed.returncode == 1
+    assert json.loads(mixed.stdout)["name"] == "star" and set(json.loads(mixed.stdout)["probabilities"]) > {"bell"}
+    assert [line.split(": ")[1] for line in mixed.stderr.splitlines()] == [str(bad), str(tmp_path / "none.png")]
+    assert "Traceback" not in mixed.stderr
+
+
+def test_card(site, tmp_path):
+    assert json.loads(run("card", cwd=site).stdout)["names"] == ["bell", "heart", "star"]
+    missing = run("card", cwd=tmp_path)
+    assert missing.returncode == 2 and missing.stderr.startswith("icon-classifier: there is no export/card.json")
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "sentence"),
+    [
+        (".venv-page", "export/export.pkl", "compiling needs fastai"),
+        (".venv", "export/card.json", "not a fastai image classifier"),
+        (".venv", "export/nothing.pkl", "There is no file"),
+    ],
+)
+def test_compile_refuses_in_words(site, environment, file, sentence):
+    refused = run("compile", site / file, environment=environment)
+    assert refused.returncode == 2 and sentence in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_compile(site, tmp_path):
+    (tmp_path / "bears.pkl").write_bytes((site / "export/export.pkl").read_bytes())
+    made = run("compile", tmp_path / "bears.pkl", environment=".venv")
+    assert made.returncode == 0 and "probabilities within" in made.stdout, made.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["bears.pkl", "card.json", "export.onnx"]
