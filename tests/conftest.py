@@ -44,12 +44,15 @@ def furnish(folder):
 
 
 @contextmanager
-def serve(folder, environment):
-    """Run the Procfile's line in `folder` as Heroku does (PORT set, PYTHONPATH the code's root); yield the address."""
+def serve(folder, environment, line=None, ready="voila/static/voila.js"):
+    """Run the Procfile's line in `folder` as Heroku does (PORT set, PYTHONPATH the code's root); yield the address.
+
+    `line` and `ready` (an address below the server's that answers once it is up) serve something else than the page.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    line = (folder / "Procfile").read_text().removeprefix("web: ").strip()
+    line = line or (folder / "Procfile").read_text().removeprefix("web: ").strip()
     path = f"{ROOT / environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
     with open(folder / f"{environment}.log", "w+") as log:
         server = subprocess.Popen(
@@ -61,7 +64,7 @@ def serve(folder, environment):
             start_new_session=True,
         )
         try:
-            _wait_for(f"http://127.0.0.1:{port}/voila/static/voila.js", server, log)
+            _wait_for(f"http://127.0.0.1:{port}/{ready}", server, log)
             yield f"http://127.0.0.1:{port}/"
         finally:
             os.killpg(server.pid, signal.SIGTERM)

@@ -20,7 +20,7 @@ def test_the_sample_is_learned(site):
     card = json.loads((site / "export/card.json").read_text())
     error = card["figures"]["error"]
     assert error["rate"] <= 0.05 and error["photos"] == 180
-    assert f"{error['errors']} errors on 180 pictures" in printed(site / "train.ipynb")
+    assert f"({error['errors']} of 180 pictures)" in printed(site / "train.ipynb")
     assert card["names"] == ["bell", "heart", "star"] and card["figures"]["photos"] == {"train": 450, "valid": 180}
     assert sorted(file.name for file in (site / "export").iterdir()) == ["card.json", "export.onnx", "export.pkl"]
 
@@ -88,3 +88,9 @@ def test_refusals_are_sentences(tmp_path, monkeypatch, parameters, sentence):
         run_notebook(tmp_path, **parameters)
     assert sentence in failure.value.evalue
     assert not (tmp_path / "export/export.pkl").exists()
+
+
+def test_on_colab_the_first_cell_asks_for_the_fork(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
+    with pytest.raises(papermill.PapermillExecutionError, match="Put the address of your fork"):
+        run_notebook(tmp_path)

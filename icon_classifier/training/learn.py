@@ -20,4 +20,4 @@ def weights_in_words():
     else: return
     raise WeightsError(f'The pretrained weights could not be downloaded ({reason}). Go online and run this cell again '
                        'or, if that is impossible, set pretrained = False: training from scratch works, but needs '
-                       'more photos and more epochs.')
+                       'more photos and more epochs.') from None

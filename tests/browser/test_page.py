@@ -125,3 +125,18 @@ def test_without_an_export_the_page_says_how_to_make_one(browser, tmp_path):
         press(page)
         expect(answer(page)).to_contain_text("There is no model")
         assert "Traceback" not in page.content()
+
+
+def test_in_jupyterlab_the_same_notebook_is_the_page(browser, site):
+    line = "jupyter lab --no-browser --allow-root --ServerApp.port=$PORT --IdentityProvider.token="
+    with serve(site, ".venv", line, ready="api") as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{address}lab/tree/notebooks/icon_classifier.ipynb", wait_until="domcontentloaded", timeout=90_000)
+        page.get_by_text("| Idle").wait_for(timeout=60_000)
+        page.get_by_text("Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        page.get_by_role("button", name="Classify Icon").wait_for(timeout=60_000)
+        upload(page, site / "photos/sample/valid/bell/material-001.png")
+        page.locator(".icon-thumbnail img").wait_for(timeout=20_000)
+        press(page)
+        expect(answer(page)).to_contain_text("Prediction: bell; Probability: ", timeout=20_000)
