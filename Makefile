@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 REQUIREMENTS := requirements-all.txt
 
-.PHONY: help app train test lock notebooks check clean
+.PHONY: help app train test bench lock notebooks check clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -39,8 +39,13 @@ test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromi
 	@echo "Making the environment $(@D) from $(REQUIREMENTS): 1 to 4 minutes"
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-all.txt uv
-	@$(UV) install --compile-bytecode --python $(BIN)/python --requirement $(REQUIREMENTS) $(if $(filter .venv,$(@D)),--editable .)
+	@set -o pipefail; $(UV) install --compile-bytecode --python $(BIN)/python --requirement $(REQUIREMENTS) $(if $(filter .venv,$(@D)),--editable .) \
+	  2>&1 | grep --line-buffered -vE '^ [-+~] '
 	@touch $@
+
+bench: .venv/ready ## print what the twin saves, beside fastai's own figures
+	@test -f export/export.onnx || $(MAKE) --no-print-directory train
+	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/twin.py
 
 lock: .venv/ready ## compile the pins from pyproject.toml anew
 	$(UV) compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
