@@ -12,7 +12,7 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 app: .venv/ready ## serve the page at http://localhost:8866 (PORT=...), training on the sample first where there is no model
-	@test -f export/export.pkl || $(MAKE) --no-print-directory train
+	@test -f export/export.pkl -o -f export/export.onnx || $(MAKE) --no-print-directory train
 	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/voila notebooks/icon_classifier.ipynb --port=$(PORT) --no-browser
 

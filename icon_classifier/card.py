@@ -53,8 +53,13 @@ class Card:
             card = cls(**{field.name: data[field.name] for field in fields(cls)})
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise CardError(f"{path} is damaged ({error!r}). Run the training notebook again.") from None
-        if not (isinstance(card.names, list) and card.names and all(isinstance(name, str) for name in card.names)):
-            raise CardError(f"{path} is damaged: it holds no list of names. Run the training notebook again.")
+        named = isinstance(card.names, list) and card.names and all(isinstance(name, str) for name in card.names)
+        twinned = card.twin is None or (
+            isinstance(card.twin, dict) and "sha256" in card.twin and isinstance(card.preprocessing, dict)
+        )
+        if not (named and twinned):
+            what = "what it says of the twin" if named else "its list of names"
+            raise CardError(f"{path} is damaged: {what} cannot be used. Run the training notebook again.")
         return cls(**{**vars(card), "names": tuple(card.names)})
 
 
