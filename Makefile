@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 REQUIREMENTS := requirements-all.txt
 
-.PHONY: help app train test bench lock notebooks check clean
+.PHONY: help app train test bench lock notebooks clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -30,7 +30,7 @@ test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromi
 
 # The environments. requirements-all.txt is for authors and pins ipywidgets 7 (fastbook does); requirements.txt is
 # what a host installs for the page, with ipywidgets 8. uv installs them in a quarter of pip's time.
-.venv/ready: requirements-all.txt pyproject.toml
+.venv/ready: requirements-all.txt
 .venv-page/ready: REQUIREMENTS := requirements.txt
 .venv-page/ready: BIN := .venv-page/bin
 .venv-page/ready: requirements.txt

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -33,11 +32,11 @@ def median(action, times):
     return statistics.median(taken)
 
 
-def process(load):
+def process(load, photo):
     """Run a whole process: import, load with the named function, and one prediction."""
-    picture = next(Path("photos/sample/valid/star").glob("*.png"))
-    code = f"from icon_classifier.classifier import {load}; {load}({PICKLE!r}).predict({str(picture)!r})"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    code = f"import sys; from icon_classifier.classifier import {load} as load"
+    code += f"; load({PICKLE!r}).predict(sys.stdin.buffer.read())"
+    subprocess.run([sys.executable, "-c", code], input=photo, check=True, capture_output=True)
 
 
 def row(what, ours, theirs, versus):
@@ -53,7 +52,7 @@ def main():
     assert type(twin).__name__ == "TwinClassifier", "run make train first"
     rule, ready = twin.card.preprocessing, np.zeros((1, 3, *twin.card.preprocessing["size"][::-1]), np.float32)
 
-    starts = [median(partial(process, load), 3) for load in ("load_classifier", "open_pickle")]
+    starts = [median(partial(process, load, photo), 3) for load in ("load_classifier", "open_pickle")]
     answers = [median(partial(classifier.predict, photo), 30) for classifier in (twin, pickle)]
     decoded = median(lambda: prepare(open_picture(photo), rule), 30)
     network = median(lambda: twin.session.run(None, {"pictures": ready}), 30)

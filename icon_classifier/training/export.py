@@ -108,7 +108,9 @@ def finish_export(
                       made=datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')),
         versions=_versions(), sha256=sha256_of(pickle))
     try: card = _write_twin(pickle, folder/(TWIN + PARTIAL), card)
-    except CompileError as e: print(f'No twin: {e}')
+    except CompileError as e:
+        (folder/(TWIN + PARTIAL)).unlink(missing_ok=True)
+        print(f'No twin: {e}')
     os.replace(pickle, folder/'export.pkl')
     return _settle(folder, card)
 
@@ -123,7 +125,7 @@ def compile_export(
     try: card = Card.read(pickle.with_name('card.json'))
     except (OSError, CardError): card = None
     if card is None or card.sha256 != sha256:
-        names = open_pickle(pickle, None).names
+        names = open_pickle(pickle).names
         card = Card(names=names, preprocessing=None, figures={}, training={}, versions=_versions(), sha256=sha256)
     partial = pickle.with_name(TWIN + PARTIAL)
     try: return _settle(pickle.parent, _write_twin(pickle, partial, card))
