@@ -1,4 +1,4 @@
-"""Prints what the twin saves: each figure beside fastai's own in the same run, as medians of several.
+"""Prints what the twin saves and costs: each figure beside its counterpart in the same run, as medians of several.
 
 Run from the project's top folder, after `make train`: make bench
 """
@@ -8,28 +8,33 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from icon_classifier.card import twin_in_words
 from icon_classifier.classifier import load_classifier, open_pickle
 from icon_classifier.pictures import open_picture
 from icon_classifier.preprocessing import prepare
 from icon_classifier.training.sample import draw_icon, find_glyphs
 
 PICKLE = "export/export.pkl"
+LOADS = "load_classifier", "open_pickle"
 
 
-def median(action, times):
-    """The median of `times` runs of `action`, in ms, after one that is not counted."""
-    action()
-    taken = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        action()
-        taken.append(1000 * (time.perf_counter() - begin))
-    return statistics.median(taken)
+def medians(times, *actions):
+    """The median duration of each of `actions` in ms, taken in turns, `times` times after one that is not counted."""
+    taken = [[] for _ in actions]
+    for turn in range(times + 1):
+        for action, durations in zip(actions, taken, strict=True):
+            begin = time.perf_counter()
+            action()
+            if turn:
+                durations.append(1000 * (time.perf_counter() - begin))
+    return [statistics.median(durations) for durations in taken]
 
 
 def process(load, photo):
@@ -43,6 +48,18 @@ def row(what, ours, theirs, versus):
     print(f"{what:<42} {ours:8.1f} ms   {versus}: {theirs:8.1f} ms   ratio {ours / theirs:.2f}")
 
 
+def at_224(folder):
+    """The fp32 twin of the same network, were it one for photographs: 224 px, a last feature map of 7 x 7 cells."""
+    from icon_classifier.training.export import compile_export
+
+    learn = open_pickle(PICKLE).learn
+    next(t for t in learn.dls.after_item if hasattr(t, "size")).size = (224, 224)
+    path = Path(folder, "export.pkl").absolute()
+    learn.export(path)
+    compile_export(path)
+    return load_classifier(path)
+
+
 def main():
     icon = draw_icon(find_glyphs("star")[0], random.Random(0), 256).resize((1500, 1000))
     file = io.BytesIO()
@@ -52,13 +69,20 @@ def main():
     assert type(twin).__name__ == "TwinClassifier", "run make train first"
     rule, ready = twin.card.preprocessing, np.zeros((1, 3, *twin.card.preprocessing["size"][::-1]), np.float32)
 
-    starts = [median(partial(process, load, photo), 3) for load in ("load_classifier", "open_pickle")]
-    answers = [median(partial(classifier.predict, photo), 30) for classifier in (twin, pickle)]
-    decoded = median(lambda: prepare(open_picture(photo), rule), 30)
-    network = median(lambda: twin.session.run(None, {"pictures": ready}), 30)
-    row("import, load, first prediction", *starts, "fastai")
+    row("import, load, first prediction", *medians(3, *(partial(process, load, photo) for load in LOADS)), "fastai")
+    answers = medians(30, partial(twin.predict, photo), partial(pickle.predict, photo))
     row("prediction from a 1500 x 1000 JPEG", *answers, "fastai")
-    row("the same", answers[0], decoded + network, "decode + resize + network alone")
+
+    def bare():
+        prepare(open_picture(photo), rule)
+        twin.session.run(["scores"], {"pictures": ready}, twin.options)
+
+    row("the same", *medians(30, partial(twin.predict, photo), bare), "decode + resize + network alone")
+    with tempfile.TemporaryDirectory() as folder:
+        for what, classifier in (("the sample's", twin), ("at 224 px, fp32", at_224(folder))):
+            heat = medians(30, *(partial(classifier.predict, photo, heat) for heat in (True, False)))
+            row(f"with a heat map, {what}", *heat, "without")
+    print(*twin.card.facts(), f"The twin: {twin.card.twin['precision']}. {twin_in_words(twin.card.twin)}", sep="\n")
 
 
 if __name__ == "__main__":

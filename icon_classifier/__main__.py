@@ -15,7 +15,7 @@ def main(argv=None):
     """Run a command; returns 0, 1 where a picture was refused, or 2 where there is no usable export."""
     parser = argparse.ArgumentParser(prog="icon-classifier", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    predict = commands.add_parser("predict", help="name pictures, a line each")
+    predict = commands.add_parser("predict", help="name pictures, a line each: file, name, probability")
     predict.add_argument("files", nargs="+", metavar="FILE")
     predict.add_argument("--json", action="store_true", help="print every name's probability, a JSON object a line")
     predict.set_defaults(run=run_predict)
@@ -39,7 +39,7 @@ def complain(error, code):
 
 
 def run_predict(args):
-    classifier, code = load_classifier(args.export / "export.pkl"), 0
+    classifier, code, odd = load_classifier(args.export / "export.pkl"), 0, ["something else"]
     for file in args.files:
         try:
             answer = classifier.predict(file)
@@ -47,9 +47,10 @@ def run_predict(args):
             code = complain(f"{file}: {getattr(error, 'strerror', None) or error}", 1)
             continue
         if args.json:
-            print(json.dumps({"file": file, **asdict(answer)}, ensure_ascii=False))
+            fields = {key: value for key, value in asdict(answer).items() if key != "heat"}
+            print(json.dumps({"file": file, **fields}, ensure_ascii=False))
         else:
-            print(f"{file}\t{answer.name}\t{answer.probability:.4f}")
+            print(file, answer.name, f"{answer.probability:.4f}", *odd * (answer.known is False), sep="\t")
     return code
 
 

@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from .preprocessing import prepare
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported, which happens only in `open_twin`
 
 TWIN = "export.onnx"
+PARTIAL = ".part"  # the ending of files that are not in place yet
+BATCH = 16  # pictures that go through the network together
+STRANGE = "It is less like the pictures that the model learned from than nearly all those that it was checked on."
 
 
 class ExportError(RuntimeError):
@@ -22,11 +26,23 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest name, its probability, and the probability of every name, likeliest first."""
+    """What a picture seems to be.
+
+    name, probability: the likeliest name and its probability.
+    probabilities: of every name, likeliest first.
+    known: whether the picture is like those that the model learned from; None where the export cannot tell.
+    reason: why it is not known, in words.
+    heat: where the model looked, on request: an array (height, width) over what `preprocessing.seen` gives, coarse;
+        how much the log-odds of `name` sink when that place is taken away (see `network.Network`). None where the
+        export cannot tell.
+    """
 
     name: str
     probability: float
     probabilities: dict
+    known: bool | None = None
+    reason: str = ""
+    heat: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 class Classifier:
@@ -39,11 +55,38 @@ class Classifier:
     def __init__(self, names, card):
         self.names, self.card = tuple(names), card
 
-    def predict(self, picture):
+    def predict(self, picture, heat=False):
         """The `Prediction` for bytes, a path or a PIL image; raises `PictureError` as `open_picture` does."""
-        probabilities = self._probabilities(open_picture(picture))
-        ranked = sorted(zip(self.names, probabilities, strict=True), key=lambda pair: -pair[1])
-        return Prediction(*ranked[0], dict(ranked))
+        return self.predict_many([picture], heat)[0]
+
+    def predict_many(self, pictures, heat=False):
+        """The `Prediction` for each of `pictures`, in order, `BATCH` at a time; raises `PictureError` at a bad one."""
+        pictures, answers, wanted = iter(pictures), [], ["scores", "oddness", "without"][: 3 if heat else 2]
+        while batch := list(islice(pictures, BATCH)):
+            found = self._run(map(open_picture, batch), wanted)  # one by one: an opened photo can take 40 MB
+            answers += [self._prediction({what: array[i] for what, array in found.items()}) for i in range(len(batch))]
+        return answers
+
+    def _prediction(self, found):
+        scores = found["scores"].astype(float)
+        ranked = sorted(zip(self.names, softmax(scores).tolist(), strict=True), key=lambda pair: -pair[1])
+        known = bool(found["oddness"] <= 0) if "oddness" in found else None
+        heat = None
+        if "without" in found:
+            best = self.names.index(ranked[0][0])
+            heat = log_odds(scores, best) - log_odds(found["without"].astype(float), best)
+        return Prediction(*ranked[0], dict(ranked), known, STRANGE if known is False else "", heat)
+
+
+def softmax(scores):
+    """Probabilities from an array of scores (..., names)."""
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def log_odds(scores, i):
+    """The logarithm of p / (1 - p) for name number `i`, from an array of scores (..., names)."""
+    return scores[..., i] - np.logaddexp.reduce(np.delete(scores, i, -1), -1)
 
 
 def load_classifier(path="export/export.pkl"):
@@ -55,21 +98,37 @@ def load_classifier(path="export/export.pkl"):
     Raises `ExportError` where there is no export, and where it is damaged or needs what is not installed.
     """
     path = Path(path)
-    card, twin = _card_of(path), path.with_name(TWIN)
-    if card and card.twin and twin.is_file():
-        return open_twin(twin, card)
+    card = _card_of(path)
+    twins = _drafts(path.with_name(TWIN)) if card and card.twin else []
+    for twin in twins:
+        if sha256_of(twin) == card.twin["sha256"]:
+            return open_twin(twin, card)
+    if twins:
+        raise ExportError(
+            f"{twins[0]} is damaged, or not the one that card.json describes. To make it anew from export.pkl, run: "
+            f"icon-classifier compile {path.with_name('export.pkl')}"
+        )
     if not path.is_file():
         raise ExportError(f"There is no model at {path} yet. To make one, run `make train`, or notebooks/train.ipynb.")
     return open_pickle(path, card)
 
 
+def _drafts(path):
+    """The file at `path`, and the one that was to replace it when a training was interrupted; those that exist."""
+    return [file for file in (path, path.with_name(path.name + PARTIAL)) if file.is_file()]
+
+
 def _card_of(path):
     """The card beside a pickle, or None where it is missing, damaged or about another pickle."""
-    try:
-        card = Card.read(path.with_name("card.json"))
-    except (OSError, CardError):
-        return None
-    return card if not path.is_file() or card.sha256 == sha256_of(path) else None
+    sha256 = sha256_of(path) if path.is_file() else None
+    for file in _drafts(path.with_name("card.json")):
+        try:
+            card = Card.read(file)
+        except (OSError, CardError):
+            continue
+        if sha256 in (None, card.sha256):
+            return card
+    return None
 
 
 class TwinClassifier(Classifier):
@@ -77,21 +136,20 @@ class TwinClassifier(Classifier):
 
     def __init__(self, session, card):
         super().__init__(card.names, card)
-        self.session = session
+        from onnxruntime import RunOptions
 
-    def _probabilities(self, image):
-        scores = self.session.run(["scores"], {"pictures": prepare(image, self.card.preprocessing)[None]})[0][0]
-        powers = np.exp(scores - scores.max())
-        return (powers / powers.sum()).tolist()
+        self.session, self.options = session, RunOptions()
+        self.options.only_execute_path_to_fetches = True  # the heat map is computed for those who ask for it
+        self.outputs = [output.name for output in session.get_outputs()]
+
+    def _run(self, images, wanted):
+        wanted = [output for output in self.outputs if output in wanted]
+        pixels = np.stack([prepare(image, self.card.preprocessing) for image in images])
+        return dict(zip(wanted, self.session.run(wanted, {"pictures": pixels}, self.options), strict=True))
 
 
 def open_twin(path, card):
-    """The `TwinClassifier` of the export.onnx that `card` describes; raises `ExportError`."""
-    if sha256_of(path) != card.twin["sha256"]:
-        raise ExportError(
-            f"{path} is damaged, or not the one that card.json describes. To make it anew from export.pkl, run: "
-            f"icon-classifier compile {path.with_name('export.pkl')}"
-        )
+    """The `TwinClassifier` of an export.onnx, which `card` describes; raises `ExportError`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -108,12 +166,17 @@ class PickleClassifier(Classifier):
     """export.pkl, run by fastai."""
 
     def __init__(self, learn, card):
-        super().__init__(map(str, learn.dls.vocab), card)
-        self.learn = learn
+        from .network import Network
 
-    def _probabilities(self, image):
-        with self.learn.no_bar(), self.learn.no_logging():
-            return self.learn.predict(image)[2].tolist()
+        super().__init__(map(str, learn.dls.vocab), card)
+        self.learn, self.network = learn, Network(learn.model, getattr(learn, "familiar", None))
+
+    def _run(self, images, wanted):
+        from torch import inference_mode
+
+        with inference_mode():
+            found = self.network(self.learn.dls.test_dl(list(images), bs=BATCH, num_workers=0).one_batch()[0])
+        return {what: found[what].numpy() for what in wanted if what in found}
 
 
 def open_pickle(path, card=None):

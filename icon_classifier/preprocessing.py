@@ -22,29 +22,41 @@ def prepare(image, rule):
     return np.ascontiguousarray(pixels)
 
 
-def _resize(image, rule):
-    size, how, resample = tuple(rule["size"]), rule["resize"], Image.Resampling(rule["resample"])
-    if how == "RandomResizedCrop":
+def seen(size, rule):
+    """The part of a picture of `size` (width, height) that `prepare` shows the network: left, top, right, bottom in px.
+
+    With `resize` pad it is larger than the picture.
+    """
+    if rule["resize"] == "RandomResizedCrop":
         # For validation: the whole picture is squeezed into a somewhat larger frame, and its middle is taken.
-        extra = math.ceil(max(size) * rule["val_xtra"] / 8) * 8
+        extra = _extra(rule)
+        ends = [(extra // 2 / (n + extra), (extra // 2 + n) / (n + extra)) for n in rule["size"]]
+        (left, right), (top, bottom) = ((a * n, b * n) for (a, b), n in zip(ends, size, strict=True))
+        return left, top, right, bottom
+    if rule["resize"] == "squish":
+        return 0, 0, *size
+    scales = [n / m for n, m in zip(size, rule["size"], strict=True)]
+    scale = max(scales) if rule["resize"] == "pad" else min(scales)
+    width, height = (int(scale * n) for n in rule["size"])
+    left, top = int(0.5 * (size[0] - width)), int(0.5 * (size[1] - height))
+    return left, top, left + width, top + height
+
+
+def _extra(rule):
+    return math.ceil(max(rule["size"]) * rule["val_xtra"] / 8) * 8
+
+
+def _resize(image, rule):
+    size, resample = tuple(rule["size"]), Image.Resampling(rule["resample"])
+    if rule["resize"] == "RandomResizedCrop":
+        extra = _extra(rule)
         image = image.resize((size[0] + extra, size[1] + extra), resample)
         return image.crop((extra // 2, extra // 2, extra // 2 + size[0], extra // 2 + size[1]))
-    if how != "squish":
-        image = _to_shape(image, size, rule["pad_mode"] if how == "pad" else None)
-    return image.resize(size, resample)
-
-
-def _to_shape(image, size, pad_mode):
-    """Give `image` the proportions of `size`: its middle or, with a `pad_mode`, all of it and something around."""
-    width, height = image.size
-    by_width, by_height = width / size[0], height / size[1]
-    scale = max(by_width, by_height) if pad_mode else min(by_width, by_height)
-    target = int(scale * size[0]), int(scale * size[1])
-    left, top = int(0.5 * (width - target[0])), int(0.5 * (height - target[1]))
-    image = image.crop((max(left, 0), max(top, 0), min(left + target[0], width), min(top + target[1], height)))
+    left, top, right, bottom = seen(image.size, rule)
     before = max(-left, 0), max(-top, 0)
-    after = max(target[0] - width + left, 0), max(target[1] - height + top, 0)
+    after = max(right - image.width, 0), max(bottom - image.height, 0)
+    image = image.crop((max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)))
     if any(before + after):
         edges = ((before[1], after[1]), (before[0], after[0]), (0, 0))
-        image = Image.fromarray(np.pad(np.asarray(image), edges, mode=_PAD_MODES[pad_mode]))
-    return image
+        image = Image.fromarray(np.pad(np.asarray(image), edges, mode=_PAD_MODES[rule["pad_mode"]]))
+    return image.resize(size, resample)

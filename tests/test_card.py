@@ -1,6 +1,7 @@
 """card.py: what is written is read, what is damaged is refused in words, and intervals are right."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ CARD = Card(
     names=("bell", "Beyoncé"),
     preprocessing={"resize": "RandomResizedCrop", "size": [48, 48]},
     figures={"error": error_figure(6, 90)},
-    training={"epochs": 4},
+    training={"epochs": 4, "made": "2026-11-22"},
     versions={"fastai": "2.8"},
     sha256="0" * 64,
 )
@@ -45,6 +46,32 @@ def test_a_damaged_card_is_refused_in_words(tmp_path, damage):
     path.write_bytes(hurt if isinstance(hurt, bytes) else hurt.encode())
     with pytest.raises(CardError, match=r"card\.json .*\."):
         Card.read(path)
+
+
+def test_facts_say_what_they_rest_on():
+    """Each figure with its number of pictures, what is missing left out, and reasons where there is no figure."""
+    facts = "\n".join(CARD.facts())
+    assert "6 of 90 (6.7%, with 95 % confidence between 3.1% and 13.8%)" in facts and "None" not in facts
+    told = replace(
+        CARD,
+        figures={
+            "calibration": {"temperature": 1.7, "photos": 90, "before": 0.12, "after": 0.05},
+            "familiarity": {"photos": 9, "reason": "too few"},
+        },
+    )
+    assert "off by 12.0% on average, on 90 pictures, and by 5.0% after dividing the scores by 1.70" in told.facts()[-2]
+    assert told.facts()[-1] == "It cannot tell when a picture shows something else: too few."
+    bare = replace(CARD, figures={}, training={})
+    assert len(bare.facts()) == 1 and "bell and Beyoncé" in bare.facts()[0]
+
+
+def test_prose_is_markdown_with_the_files_there_are():
+    prose = CARD.in_prose()
+    assert prose.startswith("# bell and Beyoncé") and "![" not in prose and "export.onnx" not in prose
+    twin = {"sha256": "0", "precision": "int8", "difference": 1e-6}
+    twin["int8"] = {"same": 1.0, "difference": 0.001, "photos": 90}
+    prose = replace(CARD, twin=twin).in_prose("matrix.png")
+    assert "![The confusion matrix](matrix.png)" in prose and "same name as in fp32 to 100.0% of 90 pictures" in prose
 
 
 def test_a_missing_card_is_no_damage(tmp_path):

@@ -16,6 +16,8 @@ def test_predict(site, tmp_path):
     bad.write_text("<html>")
     good = run("predict", star, cwd=site)
     assert good.returncode == 0 and good.stdout.split("\t")[:2] == [str(star), "star"]
+    other = run("predict", site / "photos/.others/cloud/material-001.png", cwd=site)
+    assert other.returncode == 0 and other.stdout.endswith("\tsomething else\n")
     mixed = run("predict", bad, star, tmp_path / "none.png", "--json", "--export", site / "export")
     assert mixed.returncode == 1
     assert json.loads(mixed.stdout)["name"] == "star" and set(json.loads(mixed.stdout)["probabilities"]) > {"bell"}
@@ -46,4 +48,9 @@ def test_compile(site, tmp_path):
     (tmp_path / "bears.pkl").write_bytes((site / "export/export.pkl").read_bytes())
     made = run("compile", tmp_path / "bears.pkl", environment=".venv")
     assert made.returncode == 0 and "probabilities within" in made.stdout, made.stderr
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["bears.pkl", "card.json", "export.onnx"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "bears.pkl",
+        "card.json",
+        "export.onnx",
+        "model_card.md",
+    ]

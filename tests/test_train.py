@@ -8,6 +8,8 @@ import papermill
 import pytest
 from conftest import ROOT, run_notebook
 
+from icon_classifier.card import Card
+
 
 def printed(path):
     """Everything that the cells of an executed notebook printed."""
@@ -20,9 +22,11 @@ def test_the_sample_is_learned(site):
     card = json.loads((site / "export/card.json").read_text())
     error = card["figures"]["error"]
     assert error["rate"] <= 0.05 and error["photos"] == 180
-    assert f"({error['errors']} of 180 pictures)" in printed(site / "train.ipynb")
     assert card["names"] == ["bell", "heart", "star"] and card["figures"]["photos"] == {"train": 450, "valid": 180}
-    assert sorted(file.name for file in (site / "export").iterdir()) == ["card.json", "export.onnx", "export.pkl"]
+    files = ["card.json", "confusion_matrix.png", "export.onnx", "export.pkl", "model_card.md"]
+    assert sorted(file.name for file in (site / "export").iterdir()) == files
+    for fact in Card.read(site / "export/card.json").facts():
+        assert fact in printed(site / "train.ipynb") and fact in (site / "export/model_card.md").read_text()
 
 
 def test_the_lesson_is_visible(site):

@@ -1,0 +1,22 @@
+"""First floor: where the model looked, laid over the picture."""
+
+import numpy as np
+from PIL import Image
+
+from .preprocessing import seen
+
+
+def heat_over(image, heat, rule):
+    """An RGB copy of `image`, greyish, and the redder where `heat` (height, width), a prediction's, is larger.
+
+    `rule`: the card's `preprocessing`, which says what part of the picture the network saw. Only what speaks for the
+    name is shown, as a share of the largest.
+    """
+    left, top, right, bottom = map(round, seen(image.size, rule))
+    shares = np.clip(heat, 0, None)
+    shares = shares / max(shares.max(), 1e-9)
+    small = Image.fromarray((160 * shares).astype(np.uint8))
+    mask = Image.new("L", image.size)
+    mask.paste(small.resize((right - left, bottom - top), Image.Resampling.BICUBIC), (left, top))
+    grey = Image.blend(image, image.convert("L").convert("RGB"), 0.8)
+    return Image.composite(Image.new("RGB", image.size, (230, 30, 20)), grey, mask)

@@ -1,0 +1,62 @@
+"""First floor, where torch is: a classifier's network taken apart, to say more than scores. Imported only when used."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+def parts(model):
+    """The body, the pooling and the rest of the head of a fastai vision model, or None where it is built otherwise.
+
+    For a picture the body makes a map of features (channels, height, width), or one vector of them, and the pooling
+    makes it a vector in any case.
+    """
+    if not isinstance(model, nn.Sequential) or len(model) != 2 or not isinstance(model[1], nn.Sequential):
+        return None
+    body, head = model
+    first = next((i for i, layer in enumerate(head) if isinstance(layer, (nn.BatchNorm1d, nn.Linear))), None)
+    return None if first is None else (body, head[:first], head[first:])
+
+
+class Network(nn.Module):
+    """From pictures (n, 3, height, width) to what a `Prediction` is made of.
+
+    `forward` returns a dict: `scores` (n, names); where `familiar` is given, `oddness` (n), above 0 for pictures of
+    something else; and where the body makes maps, `without` (n, height, width, names), the scores when that cell of the
+    map is taken away, that is, set to zero.
+
+    `familiar` is what `familiarise` learned from the training pictures: the `mean` of their features, the principal
+    `components` (n, features), `weight`, and `limit`. The oddness is ViM's (Wang et al., "ViM: Out-Of-Distribution
+    with Virtual-logit Matching", 2022): `weight` times the length of what the components leave of the features, minus
+    the logarithm of the sum of the exponentiated scores. Here the features are the pooled ones, before the head.
+    Taking away parts and watching the score is Zeiler's and Fergus's occlusion (2014), done to the features, where it
+    takes one pass of the head and none of the body.
+    """
+
+    def __init__(self, model, familiar=None):
+        super().__init__()
+        self.model, self.parts = model.eval(), parts(model)
+        self.familiar = familiar if self.parts else None
+
+    def forward(self, pictures):
+        if not self.parts:
+            return {"scores": self.model(pictures)}
+        body, pool, head = self.parts
+        maps = body(pictures)
+        features = pool(maps)
+        found = {"scores": head(features)}
+        if self.familiar:
+            found["oddness"] = self.strangeness(features, found["scores"]) - self.familiar["limit"]
+        if maps.ndim == 4:
+            _, channels, height, width = map(int, maps.shape)
+            others = 1 - torch.eye(height * width, device=maps.device).view(-1, 1, height, width)
+            ablated = (maps.unsqueeze(1) * others).reshape(-1, channels, height, width)
+            found["without"] = head(pool(ablated)).reshape(-1, height, width, int(found["scores"].shape[1]))
+        return found
+
+    def strangeness(self, features, scores):
+        """ViM's score of features (n, features) and scores (n, names): (n), the larger, the less familiar."""
+        centred = features - self.familiar["mean"]
+        explained = functional.linear(centred, self.familiar["components"])
+        rest = (centred.square().sum(1) - explained.square().sum(1)).clamp(min=0).sqrt()
+        return self.familiar["weight"] * rest - torch.logsumexp(scores, 1)
