@@ -1,4 +1,4 @@
-"""The command line: icon-classifier predict, compile and card."""
+"""The command line: icon-classifier predict, compile, card and check."""
 
 import argparse
 import json
@@ -24,6 +24,9 @@ def main(argv=None):
     compile_.set_defaults(run=run_compile)
     card = commands.add_parser("card", help="print what is known about an export")
     card.set_defaults(run=run_card)
+    check = commands.add_parser("check", help="the preflight: would a host be able to serve this page?")
+    check.add_argument("project", nargs="?", default=".", type=Path, help="the project's top folder (default: here)")
+    check.set_defaults(run=run_check)
     for command in (predict, card):
         command.add_argument("--export", default="export", type=Path, help="the folder of the export (default: export)")
     args = parser.parse_args(argv)
@@ -73,6 +76,18 @@ def run_card(args):
     except FileNotFoundError:
         return complain(f"there is no {path}.", 2)
     print(json.dumps(asdict(card), indent=2, ensure_ascii=False))
+
+
+def run_check(args):
+    from .check import checks
+
+    code = 0
+    for what, found, todo in checks(args.project):
+        print(f"{'FAIL' if todo else 'ok':<6}{what:<10}{found}", flush=True)
+        if todo:
+            code = 1
+            print(f"{'':<16}what to do: {todo}")
+    return code
 
 
 if __name__ == "__main__":

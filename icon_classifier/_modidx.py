@@ -77,6 +77,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                         'icon_classifier/training/learn.py'),
                                                 'icon_classifier.training.learn.fit_temperature': ( 'learn.html#fit_temperature',
                                                                                                     'icon_classifier/training/learn.py'),
+                                                'icon_classifier.training.learn.present': ( 'learn.html#present',
+                                                                                            'icon_classifier/training/learn.py'),
                                                 'icon_classifier.training.learn.weights_in_words': ( 'learn.html#weights_in_words',
                                                                                                      'icon_classifier/training/learn.py')},
             'icon_classifier.training.sample': { 'icon_classifier.training.sample.Glyph': ( 'sample.html#glyph',

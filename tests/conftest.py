@@ -38,7 +38,7 @@ def site(tmp_path_factory):
 def furnish(folder):
     """Copy what a host needs to serve the page into `folder`."""
     (folder / "notebooks").mkdir(exist_ok=True)
-    for name in ("Procfile", "voila.json", "notebooks/icon_classifier.ipynb"):
+    for name in ("Procfile", "voila.json", "requirements.txt", "runtime.txt", "notebooks/icon_classifier.ipynb"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 

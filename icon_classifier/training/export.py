@@ -28,6 +28,7 @@ from ..classifier import PARTIAL, TWIN, ExportError, open_pickle, open_twin
 from ..network import Network
 from ..pictures import open_picture
 from ..preprocessing import prepare
+from .learn import present
 
 # %% ../../notebooks/library/05_export.ipynb #b74856cb
 class CompileError(RuntimeError):
@@ -183,7 +184,8 @@ def finish_export(
     "Measure `learn` on its validation photos, compile the twin, write the model card, and put all in place"
     folder = Path(folder)
     pickle,onnx = [folder/(name + PARTIAL) for name in (PICKLE, TWIN)]
-    with learn.no_bar(), learn.no_logging(): probabilities,targets = learn.get_preds()
+    train,valid = [learn.dls.test_dl(present(ds), with_labels=True, num_workers=0) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
+    with learn.no_bar(), learn.no_logging(): probabilities,targets = learn.get_preds(dl=valid)
     answers = probabilities.argmax(1)
     figures = dict(photos=dict(train=len(learn.dls.train_ds), valid=len(learn.dls.valid_ds)),
                    error=error_figure(int((answers != targets).sum()), len(targets)),
@@ -196,7 +198,7 @@ def finish_export(
     _draw_confusion(folder/(CONFUSION + PARTIAL), targets, answers, card.names)
     try:
         card = _write_twin(pickle, onnx, card)
-        card = _make_smaller(onnx, card, learn.dls.train_ds, learn.dls.valid_ds)
+        card = _make_smaller(onnx, card, train.dataset, valid.dataset)
     except CompileError as e:
         onnx.unlink(missing_ok=True)
         print(f'No twin: {e}')

@@ -1,0 +1,180 @@
+"""First floor: the preflight. Would a host be able to serve this page, and to how many visitors?"""
+
+import gzip
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import time
+import urllib.request
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from PIL import Image
+
+from .classifier import ExportError, load_classifier
+
+SLUG = 500e6  # bytes, compressed: Heroku's limit
+MEMORY = 512e6  # bytes: a small dyno's
+WAIT = 60  # s in which a host wants the port to be bound
+
+
+class Failed(Exception):
+    """A check that failed; `todo` says what to do about it."""
+
+    def __init__(self, found, todo):
+        super().__init__(found)
+        self.todo = todo
+
+
+def checks(root):
+    """Yield (what, found, todo) for each check of the project in the folder `root`; `todo` is "" where all is well."""
+    for what, check in [
+        ("Python", _python),
+        ("packages", _packages),
+        ("export", _export),
+        ("slug", _slug),
+        ("server", _server),
+    ]:
+        try:
+            yield what, check(Path(root)), ""
+        except Failed as failure:
+            yield what, str(failure), failure.todo
+
+
+def _python(root):
+    wanted = (root / "runtime.txt").read_text().strip().removeprefix("python-")
+    found = sys.version.split()[0]
+    if not f"{found}.".startswith(f"{wanted}."):
+        raise Failed(found, f"the host takes {wanted}, as runtime.txt says; use that here, or change runtime.txt")
+    return found
+
+
+def _packages(root):
+    from packaging.requirements import Requirement
+
+    lines = [line.partition("#")[0].strip() for line in (root / "requirements.txt").read_text().splitlines()]
+    pins = [Requirement(line) for line in lines if line]
+    wrong = []
+    for pin in (pin for pin in pins if not pin.marker or pin.marker.evaluate()):
+        try:
+            found = version(pin.name)
+        except PackageNotFoundError:
+            found = "missing"
+        if found == "missing" or found not in pin.specifier:
+            wrong.append(f"{pin.name} {found}")
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise Failed(f"other than the host's: {', '.join(wrong[:3])}{more}", "pip install -r requirements.txt")
+    return f"{len(pins)} as pinned in requirements.txt"
+
+
+def _export(root):
+    path = root / "export/export.pkl"
+    try:
+        classifier = load_classifier(path)
+        classifier.predict(Image.new("RGB", (64, 64)))
+    except ExportError as error:
+        raise Failed("not usable", str(error)) from None
+    if type(classifier).__name__ != "TwinClassifier":
+        raise Failed("read by fastai, which is too large for a host", f"icon-classifier compile {path}")
+    return f"{path.with_name('export.onnx').stat().st_size / 1e6:.0f} MB, {len(classifier.names)} names"
+
+
+class _Counter:
+    """A file that only counts."""
+
+    size = 0
+
+    def write(self, data):
+        self.size += len(data)
+        return len(data)
+
+
+def _slug(root):
+    """What a host would pack: the environment, the code and the page's part of the export."""
+    counter = _Counter()
+    code = [root / name for name in ("icon_classifier", "notebooks", "requirements.txt", "Procfile", "voila.json")]
+    export = [root / "export" / name for name in ("export.onnx", "card.json")]
+    with gzip.open(counter, "wb", 6) as packed, tarfile.open(fileobj=packed, mode="w|") as slug:
+        for path in [*map(Path, {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}), *code, *export]:
+            if path.exists():
+                slug.add(path, filter=lambda entry: None if "__pycache__" in entry.name else entry)
+    found = f"{counter.size / 1e6:.0f} MB compressed, of at most {SLUG / 1e6:.0f}"
+    if counter.size > SLUG:
+        raise Failed(found, "run this in an environment made from requirements.txt alone: fastai and PyTorch fill it")
+    return found
+
+
+def _server(root):
+    """Start the Procfile's line, and measure what it takes before and after two visitors came."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    line = (root / "Procfile").read_text().removeprefix("web: ").strip()
+    paths = os.pathsep.join([str(root.absolute()), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    server = subprocess.Popen(
+        shlex.split(line.replace("$PORT", str(port))),
+        cwd=root,
+        env={**os.environ, "PORT": str(port), "PYTHONPATH": paths, "PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        began = time.monotonic()
+        while _ask(port, "voila/static/voila.js") is None:
+            if server.poll() is not None or time.monotonic() - began > WAIT:
+                raise Failed(f"does not answer at port {port}", f"run it by hand and read what it says: {line}")
+            time.sleep(0.1)
+        seconds, memory = time.monotonic() - began, [_memory(server.pid)]
+        for _ in range(2):
+            if _ask(port, "") is None:
+                raise Failed("starts, but gives no page", f"run it by hand and read what it says: {line}")
+            memory.append(_memory(server.pid))
+    finally:
+        with suppress(ProcessLookupError):  # it may have ended by itself
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+    each = max(memory[2] - memory[1], 1e6)
+    fit = int((MEMORY - memory[0]) // each)
+    found = f"answers after {seconds:.0f} s; {memory[0] / 1e6:.0f} MB, and {each / 1e6:.0f} MB more for a visitor"
+    if fit < 1:
+        raise Failed(found, f"none fits into {MEMORY / 1e6:.0f} MB; take a larger machine")
+    return f"{found}: {fit} fit into {MEMORY / 1e6:.0f} MB"
+
+
+def _ask(port, path):
+    """The body of the page's address, or None."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=WAIT) as answer:
+            return answer.read()
+    except OSError:
+        return None
+
+
+def _memory(pid):
+    """The bytes that a process and its descendants take, shared ones divided among those who share them (PSS)."""
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    total, waiting = 0, [pid]
+    while waiting:
+        pid = waiting.pop()
+        waiting += children.get(pid, [])
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total

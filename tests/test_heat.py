@@ -1,0 +1,55 @@
+"""preprocessing.seen and heat.py: the heat lies over that part of the picture which the network saw."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from icon_classifier.heat import heat_over
+from icon_classifier.preprocessing import prepare, seen
+
+RULE = {"size": [60, 40], "resample": 2, "div": 1, "mean": None, "std": None, "val_xtra": 0.14, "pad_mode": "zeros"}
+SIZE = (240, 200)
+
+
+def ramps():
+    """A picture whose red says how far to the right a pixel is, and whose green how far down."""
+    across, down = (np.linspace(0, 255, n, dtype=np.float32) for n in SIZE)
+    pixels = np.zeros((*SIZE[::-1], 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = across.round(), down[:, None].round()
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("how", ["RandomResizedCrop", "crop", "squish"])
+def test_seen_is_what_prepare_takes(how):
+    """The colours of the network's outermost columns and rows are those at the box's edges, half a cell inside."""
+    pixels = prepare(ramps(), {**RULE, "resize": how})
+    left, top, right, bottom = seen(SIZE, {**RULE, "resize": how})
+    inside = ((right - left) / 60 / 2, (bottom - top) / 40 / 2)
+    for found, edge, n in [
+        (pixels[0, :, 0].mean(), left + inside[0], SIZE[0]),
+        (pixels[0, :, -1].mean(), right - inside[0], SIZE[0]),
+        (pixels[1, 0].mean(), top + inside[1], SIZE[1]),
+        (pixels[1, -1].mean(), bottom - inside[1], SIZE[1]),
+    ]:
+        assert found == pytest.approx(255 * (edge - 0.5) / (n - 1), abs=3)
+
+
+def test_padding_sees_more_than_the_picture():
+    left, top, right, bottom = seen(SIZE, {**RULE, "resize": "pad"})
+    assert (top, bottom) == (0, 200) and left < 0 and right > 240 and (right - left) / (bottom - top) == 60 / 40
+    assert prepare(ramps(), {**RULE, "resize": "pad"})[:, :, 0].max() == 0  # zeros stand at the side
+
+
+@pytest.mark.parametrize("how", ["RandomResizedCrop", "crop", "squish", "pad"])
+def test_heat_lies_where_it_belongs(how):
+    heat = np.array([[0, 0, 5.0], [0, -3, 0]])  # 2 x 3 cells; only what speaks for the name is shown
+    laid = np.asarray(heat_over(Image.new("RGB", SIZE, "white"), heat, {**RULE, "resize": how})).astype(int)
+    redness = laid[..., 0] - laid[..., 1]
+    y, x = np.unravel_index(redness.argmax(), redness.shape)
+    assert x > 0.6 * SIZE[0] and y < 0.5 * SIZE[1] and redness.max() > 100
+    assert redness[:, : SIZE[0] // 3].max() < 10 and redness[int(0.9 * SIZE[1]) :].max() < 30
+
+
+def test_no_heat_is_no_colour():
+    grey = np.asarray(heat_over(Image.new("RGB", SIZE, "white"), np.zeros((2, 2)), {**RULE, "resize": "squish"}))
+    assert (grey == 255).all()
