@@ -1,0 +1,20 @@
+"""What every source gives: links, each on its way to become one photograph."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Link:
+    """One address and what is known about it; `read` returns the bytes where the picture is at hand already."""
+
+    url: str
+    name: str = ""  # the label, where the source knows it
+    title: str = ""
+    page: str = ""
+    source: str = ""
+    read: Callable[[], bytes] | None = None
+
+
+class SourceError(Exception):
+    """A source cannot be used; the message is a sentence that says what to do."""
