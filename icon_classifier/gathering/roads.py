@@ -57,7 +57,7 @@ def _read_file(file):
 
 def _of_zip(source):
     archive = zipfile.ZipFile(source)  # open as long as one of the links is
-    files = [info.filename for info in archive.infolist() if not info.is_dir()]
+    files = sorted(info.filename for info in archive.infolist() if not info.is_dir())
     for file, name in _labelled(files, source):
         yield Link(f"{source.name}/{file}", name, source="zip", read=partial(_read_member, archive, file))
 

@@ -88,7 +88,8 @@ def search(query, sources=None):
             with _lock:
                 return source(query, time.monotonic() + seconds)
         except SearchError as error:
-            failure = error if failure is None or isinstance(error, SearchRefused) else failure
+            # the first says most, but a refusal is what to know
+            failure = failure if isinstance(failure, type(error)) else error
     raise failure
 
 

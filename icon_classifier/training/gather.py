@@ -100,7 +100,7 @@ def _take(
     rows = [r for r in manifest.rows if r['name']==name]
     kept = sum(r['decision']==KEPT for r in rows)
     why = Counter(re.sub('https?://.*', '…', r['reason']).rstrip('.') for r in rows if r['reason'])
-    line = f'{name}: {kept} photos from {len(rows)} links'
+    line = f'{name}: {kept} photos, {len(rows)} links'
     if why: line += '; ' + ', '.join(f'{n} x "{reason}"' for reason,n in why.most_common(3))
     if len(why) > 3: line += ' ...'
     print(line + (f'; {note}' if note else ''))

@@ -117,7 +117,7 @@ class Photos(Quiet):
         """Wants a second of rest the first time, and serves then."""
         if times == 1:
             return self.answer(429, b"slow down", Retry_After="1")
-        self.answer(body=icon("star", 3), kind="image/jpeg")
+        self.answer(body=icon("star", 999), kind="image/jpeg")
 
     def bad_closed(self, _):
         self.answer(503, b"come back tomorrow", Retry_After="86400")
