@@ -1,4 +1,4 @@
-"""What every source gives: links, each on its way to become one photograph."""
+"""What every source gives: links, each on its way to become one photograph, and the errors on that way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,3 +18,15 @@ class Link:
 
 class SourceError(Exception):
     """A source cannot be used; the message is a sentence that says what to do."""
+
+
+class FetchError(Exception):
+    """Nothing usable came from this address; the message is a sentence.
+
+    `status`: the HTTP status, where there was one. `again`: another time it may work. `wait`: in how many seconds,
+    where the host said so.
+    """
+
+    def __init__(self, message, status="", again=False, wait=None):
+        super().__init__(message)
+        self.status, self.again, self.wait = status, again, wait

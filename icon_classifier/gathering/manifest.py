@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,12 +20,17 @@ REFUSED = "refused"  # no photo, and `reason` says why; not asked for again
 LATER = "later"  # the same, but another time it may work, so the next run asks again
 ASIDE = "aside"  # a photo, put aside because its name or query was no longer asked for
 FORGOTTEN = "forgotten"  # removed for ever, by its address
+END = "end"  # no link: the search had no more than the rows before
 OPEN = (FOUND, LATER)
 UNWANTED = "It was asked to be forgotten."
 
 
 class ManifestError(ValueError):
     """The manifest cannot be read; the message says what to do."""
+
+
+class DiskError(OSError):
+    """The disk takes no more; the message says that nothing is lost, and what to do."""
 
 
 class Manifest:
@@ -43,6 +49,8 @@ class Manifest:
     def _read(self):
         text = self.path.read_bytes().decode("utf-8-sig", errors="replace")
         whole, _, torn = text.rpartition("\n")  # fields hold no line breaks: what follows the last one was cut off
+        if not whole and ",".join(COLUMNS).startswith(torn):
+            return self.path.unlink()  # the very first line
         lines = csv.DictReader(io.StringIO(whole))
         if not {"name", "url", "decision"} <= set(lines.fieldnames or ()):
             raise ManifestError(f"{self.path} is no list of photos that I know; move it away and gather again.")
@@ -74,7 +82,7 @@ class Manifest:
             writer.writeheader()
         writer.writerows(rows)
         try:
-            with open(self.path, "ab", buffering=0) as file:
+            with writing(self.photos), open(self.path, "ab", buffering=0) as file:
                 data = memoryview(text.getvalue().encode())
                 while data:
                     data = data[file.write(data) :]
@@ -92,7 +100,7 @@ class Manifest:
     def save(self):
         """Write all rows anew, in one step: whoever reads sees the old file or the new one."""
         part = self.path.with_suffix(".csv.part")
-        with open(part, "w", encoding="utf-8", newline="") as file:
+        with writing(self.photos), open(part, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
@@ -107,9 +115,10 @@ class Manifest:
 
         The same picture under another address goes too. An address that is not known yet is refused all the same.
         """
-        hit = [row for row in self.rows if url in (row["url"], row["page"])]
-        bodies = {row["sha256"] for row in hit if row["sha256"]}
-        hit += [row for row in self.rows if row["sha256"] in bodies and row not in hit]
+        if not url.strip():
+            raise ValueError("Say which address is to be forgotten.")
+        bodies = {row["sha256"] for row in self.rows if url in (row["url"], row["page"])} - {""}
+        hit = [row for row in self.rows if url in (row["url"], row["page"]) or row["sha256"] in bodies]
         if not any(row["url"] == url for row in hit):
             hit += self.add({"url": url, "time": now()})
         stems = {Path(row["file"]).stem for row in hit if row["file"]}
@@ -119,8 +128,21 @@ class Manifest:
             file.unlink()
         for row in hit:
             row.update(decision=FORGOTTEN, reason=UNWANTED, file="", title="")
+            self._open.pop((row["name"], row["url"]), None)
         self.save()
         return gone
+
+
+@contextmanager
+def writing(photos):
+    """Turn what the disk has against it into `DiskError`."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{photos} cannot be written to: {error.strerror or error}. What was gathered is safe; "
+            "put that right and run this again, and it goes on from here."
+        ) from error
 
 
 def now():

@@ -6,13 +6,15 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum
 from types import SimpleNamespace
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from .fetch import Fetcher, FetchError
-from .links import Link, SourceError
+from .fetch import Fetcher
+from .links import FetchError, Link, SourceError
 
 DUCKDUCKGO = "https://duckduckgo.com"
+PORTS = {"http": 80, "https": 443}
 # DuckDuckGo ties its token to the user agent that asked for it, and serves browsers only.
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 REFUSALS = (202, 401, 403, 418, 429, 503)  # 202 is its "anomaly" page, a captcha
@@ -60,18 +62,30 @@ class Query:
     endpoint: str = DUCKDUCKGO
     seconds: float = 10
 
+    def __str__(self):
+        """The words and the filters that are not as usual, as the manifest has them."""
+        filters = [f"{field} {_name(getattr(self, field))}" for field in ("size", "type", "layout", "color", "licence")
+                   if _name(getattr(self, field)) != getattr(Query, field)]  # fmt: skip
+        filters += [] if self.safe else ["unsafe"]
+        return f"{self.words} ({', '.join(filters)})" if filters else self.words
+
     def enums(self):
         """The four filters as members of jmd_imagescraper's enums; raise `SearchError` for one that is none."""
         from jmd_imagescraper.core import ImgColor, ImgLayout, ImgSize, ImgType
 
         members = {}
         for field, kind in (("size", ImgSize), ("type", ImgType), ("layout", ImgLayout), ("color", ImgColor)):
-            value = getattr(self, field)
-            member = value if isinstance(value, kind) else kind.__members__.get(str(value).capitalize())
-            if member is None:
+            name = _name(getattr(self, field))
+            if name not in kind.__members__:
+                value = getattr(self, field)
                 raise SearchError(f"{field} is one of {', '.join(kind.__members__)}, not {value!r}.", roads=False)
-            members[f"img_{field}"] = member
+            members[f"img_{field}"] = kind[name]
         return members
+
+
+def _name(value):
+    """The name of an enum's member, or `value` with a capital as those names have it."""
+    return value.name if isinstance(value, Enum) else value[:1].upper() + value[1:]
 
 
 def search(query, sources=None):
@@ -98,7 +112,9 @@ def by_jmd(query, deadline):
     from jmd_imagescraper import core
 
     words = dict(keywords=query.words, max_results=query.number, **query.enums())
-    with Fetcher((urlsplit(query.endpoint).netloc,), seconds=query.seconds) as fetcher:
+    mirror = urlsplit(query.endpoint)
+    allowed = [] if query.endpoint == DUCKDUCKGO else [f"{mirror.hostname}:{mirror.port or PORTS[mirror.scheme]}"]
+    with Fetcher(allowed, seconds=query.seconds) as fetcher:
         session = _Session(query, fetcher, deadline)
         with _lent(core, "requests", session):
             urls = core.duckduckgo_scrape_urls(**words)

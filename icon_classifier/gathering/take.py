@@ -6,29 +6,26 @@ import os
 
 from ..pictures import PictureError, open_picture
 from .aside import move
-from .fetch import FetchError
-from .links import SourceError
-from .manifest import ASIDE, FORGOTTEN, FOUND, KEPT, LATER, OPEN, REFUSED, UNWANTED, now, one_line
+from .links import FetchError, SourceError
+from .manifest import ASIDE, END, FORGOTTEN, FOUND, KEPT, LATER, OPEN, REFUSED, UNWANTED, now, one_line, writing
 
 LONGEST = 512  # px; larger is slower to train on and not better
 
 
-class DiskError(OSError):
-    """The disk takes no more; the message says that nothing is lost, and what to do."""
-
-
-def list_links(manifest, name, query, licence, links):
+def list_links(manifest, name, query, links, more=False):
     """Add a row for each of `links` (of one name) that the manifest has not; a link that is known is not fetched again.
 
-    Photos that were put aside and are found again come back.
+    Photos that were put aside and are found again come back. `query`: the `Query` that found them, or None; where they
+    are fewer than it asked for and there is no `more` to be had, a row says so, and it is not asked again.
     """
+    asked, licence = (str(query), query.licence) if query else ("", "")
     known = {row["url"]: row for row in manifest.rows if row["name"] == name}
     elsewhere = {row["url"]: row for row in manifest.rows if row["decision"] in (*OPEN, KEPT) and row["name"] != name}
     forgotten = {row["url"] for row in manifest.rows if row["decision"] == FORGOTTEN}
     rows, again, listed, changed = [], [], set(), False
     for link in links:
         url, page = one_line(link.url), one_line(link.page)
-        row = dict(name=name, query=query, licence=licence, source=link.source, title=link.title, page=page, url=url,
+        row = dict(name=name, query=asked, licence=licence, source=link.source, title=link.title, page=page, url=url,
                    time=now(), decision=FOUND)  # fmt: skip
         if url in known:
             before = known[url]
@@ -36,8 +33,8 @@ def list_links(manifest, name, query, licence, links):
                 move(manifest.photos / ".aside" / before["file"], manifest.photos / before["file"])
                 before.update(decision=KEPT, reason="")
                 changed = True
-            changed |= before["query"] != query
-            before["query"] = query
+            changed |= before["query"] != asked
+            before.update(query=asked, licence=licence)
         elif url in listed:
             again.append(row | dict(decision=REFUSED, reason="The same address came up before."))
         elif url in forgotten or (page and page in forgotten):
@@ -50,6 +47,9 @@ def list_links(manifest, name, query, licence, links):
         listed.add(url)
     if changed:
         manifest.save()
+    if query and 0 < len(links) < query.number and not more:
+        end = dict(decision=END, reason="There were no more.")
+        rows.append(dict(name=name, query=asked, licence=licence, time=now()) | end)
     if rows:
         manifest.add(*again, *rows)  # a line takes the place of the open row before it, so those with an end come first
 
@@ -64,10 +64,7 @@ def take(manifest, folder, rows, arrivals):
     bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in (KEPT, FORGOTTEN)}
     for url, came in arrivals:
         row = {**rows[url], "time": now(), **_decide(manifest.photos, folder, bodies, came)}
-        try:
-            row = manifest.add(row)[0]
-        except OSError as error:
-            raise _full(manifest.photos, error) from error
+        row = manifest.add(row)[0]
         if row["decision"] == KEPT:
             bodies[row["sha256"]] = row
         yield row
@@ -95,10 +92,8 @@ def _decide(photos, folder, bodies, came):
     except OSError as error:
         return facts | dict(decision=LATER, reason=f"It cannot be read: {error.strerror or error}.")
     file = f"{folder}/{facts['sha256'][:16]}.jpg"
-    try:
+    with writing(photos):
         write_photo(photos / file, picture)
-    except OSError as error:
-        raise _full(photos, error) from error
     return facts | dict(decision=KEPT, reason="", file=file, width=picture.width, height=picture.height)
 
 
@@ -113,10 +108,3 @@ def write_photo(path, picture):
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _full(photos, error):
-    return DiskError(
-        f"{photos} cannot be written to: {error.strerror or error}. What was gathered is safe; "
-        "make room and run this again, and it goes on from here."
-    )

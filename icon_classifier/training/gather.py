@@ -14,7 +14,7 @@ from fastprogress.fastprogress import progress_bar
 from PIL import Image, ImageDraw, ImageFont
 from ..gathering.aside import arrange
 from ..gathering.fetch import Fetcher
-from ..gathering.manifest import KEPT, OPEN, Manifest
+from ..gathering.manifest import ASIDE, END, KEPT, OPEN, Manifest
 from ..gathering.names import clean_label, folder_names
 from ..gathering.roads import read_source
 from ..gathering.search import DUCKDUCKGO, Query, SearchError, SearchRefused, search
@@ -97,8 +97,8 @@ def _take(
         bar = progress_bar(take(manifest, folder, rows, arrivals), total=len(rows), leave=False)
         bar.comment = name
         for _ in bar: pass
-    rows = [r for r in manifest.rows if r['name']==name]
-    kept = sum(r['decision']==KEPT for r in rows)
+    rows = [r for r in manifest.rows if r['name']==name and r['url'] and r['decision'] != ASIDE]
+    kept = sum(r['decision']==KEPT and (manifest.photos/r['file']).exists() for r in rows)
     why = Counter(re.sub('https?://.*', '…', r['reason']).rstrip('.') for r in rows if r['reason'])
     line = f'{name}: {kept} photos, {len(rows)} links'
     if why: line += '; ' + ', '.join(f'{n} x "{reason}"' for reason,n in why.most_common(3))
@@ -121,19 +121,20 @@ def gather(
 ) -> dict: # Photos by name
     "Search for photos of each name and fetch them; raises `SearchError`, and keeps what was there before it"
     if isinstance(names, str): names = [names]
-    wanted = {clean_label(n): str(q) for n,q in (names.items() if isinstance(names, dict) else zip(names, names))}
+    words = {clean_label(n): w or n for n,w in (names.items() if isinstance(names, dict) else zip(names, names))}
+    queries = {n: Query(w, per_name, licence=licence, safe=safe, endpoint=endpoint, seconds=seconds, **filters)
+               for n,w in words.items()}
     manifest,counts = Manifest(photos),{}
-    arrange(manifest, wanted)
-    folders = folder_names(wanted, manifest.folders())
+    arrange(manifest, {n: str(q) for n,q in queries.items()})
+    folders = folder_names(queries, manifest.folders())
     with Fetcher(allow_hosts) as fetcher:
-        for name,words in wanted.items():
-            mine = lambda: [r for r in manifest.rows if (r['name'], r['query'])==(name, words)]
+        for name,query in queries.items():
+            mine = lambda: [r for r in manifest.rows if (r['name'], r['query'])==(name, str(query))]
             note = ''
-            if len(mine()) < per_name:
-                links,note = search(Query(words, per_name, licence=licence, safe=safe, endpoint=endpoint,
-                                          seconds=seconds, **filters))
-                list_links(manifest, name, words, licence, links)
-                if not mine(): note = f'nothing was found for "{words}", so try other words: {{"{name}": "…"}}'
+            if len(mine()) < per_name and not any(r['decision']==END for r in mine()):
+                links,note = search(query)
+                list_links(manifest, name, query, links, more=bool(note))
+                if not mine(): note = f'nothing was found for "{query}", so try other words: {{"{name}": "…"}}'
             rows = [r for r in mine() if r['decision'] in OPEN]
             counts[name] = _take(manifest, name, folders[name], rows,
                                  fetcher.fetch_pictures([r['url'] for r in rows]), note)
@@ -155,7 +156,7 @@ def gather_from(
     with Fetcher(allow_hosts) as fetcher:
         for name,links in found.items():
             links = links[:per_name]
-            list_links(manifest, name, '', '', links)
+            list_links(manifest, name, None, links)
             reads = {l.url: l.read for l in links}
             rows = [r for r in manifest.rows if r['name']==name and r['decision'] in OPEN and r['url'] in reads]
             here = [(r['url'], reads[r['url']]) for r in rows if reads[r['url']]]

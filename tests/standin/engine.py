@@ -19,12 +19,16 @@ PAGE = 100
 CAPTCHA = b"<html><body>Unfortunately, bots use DuckDuckGo too.</body></html>"
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128  # with five, a dozen connections at once wait a second each
+
+
 @contextmanager
 def serve(handler, **attributes):
     """Run `handler` (a class) on a port of its own; yield the server, which has `attributes` and `asked`, a Counter."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.block_on_close = False
+    server = Server(("127.0.0.1", 0), handler)
     server.asked, server.lock = Counter(), threading.Lock()
     server.netloc = f"127.0.0.1:{server.server_port}"
     server.address = f"http://{server.netloc}"
@@ -42,6 +46,7 @@ def serve(handler, **attributes):
 
 class Quiet(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
 
     def log_message(self, *_):
         pass
