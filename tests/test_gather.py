@@ -24,8 +24,8 @@ from icon_classifier.training.gather import contact_sheet, count_photos, forget,
 
 # Each trap, how often it is among the hundred links, and a word of the reason that the manifest gives.
 TRAPS = {
-    "drip": (2, "not done within 10 s"),
-    "headers": (1, "not done within 10 s"),
+    "drip": (2, "not done within 6 s"),
+    "headers": (1, "not done within 6 s"),
     "endless": (2, "larger than 20 MB"),
     "html": (1, "not a picture"),
     "truncated": (2, "damaged or incomplete"),

@@ -162,8 +162,10 @@ def test_the_second_source_steps_in():
 
 @pytest.mark.parametrize("source", [by_jmd, by_ddgs])
 def test_filters_reach_the_search_engine(source):
-    wanted = dict(size="Large", type="Clipart", layout="Wide", color="Red", licence="Public")
-    for safe in (True, False):
+    from jmd_imagescraper.core import ImgColor, ImgSize
+
+    by_name = dict(size="Large", type="Clipart", layout="Wide", color="Red", licence="Public")
+    for safe, wanted in ((True, by_name), (False, by_name | dict(size=ImgSize.Large, color=ImgColor.Red))):
         with engine(results(10)) as server:
             search(Query("heart", 5, endpoint=server.address, safe=safe, **wanted), [source])
             (asked,) = server.queries

@@ -17,6 +17,8 @@ from .public import PublicOnly, as_ascii
 
 REDIRECTS = 5
 ATTEMPTS = 3  # at a host that answers 429 or 503
+FIRST = 6  # s; the time that a picture has to begin with; each RATE bytes that arrive earn it a second more
+RATE = 50_000
 PATIENCE = 5  # s; a host that wants a longer pause is left alone until the next run
 
 
@@ -43,11 +45,11 @@ class Fetcher:
     """Fetches many addresses at once, as a context manager; its event loop has a thread of its own, as Jupyter needs.
 
     `allow_hosts`: "host:port" pairs that may be private. `per_host`, `at_once`: how many requests are under way, at
-    one host and in all. `seconds`: the time for one link, from connecting to the last byte and over all redirects.
+    one host and in all. `seconds`: the most time for a link, from its name to the last byte and over all redirects.
     `max_bytes`: the largest body, also once decompressed. Proxies of the environment are not used.
     """
 
-    def __init__(self, allow_hosts=(), per_host=12, at_once=24, seconds=10, max_bytes=20_000_000):
+    def __init__(self, allow_hosts=(), per_host=12, at_once=24, seconds=12, max_bytes=20_000_000):
         self.allow_hosts, self.per_host, self.at_once = allow_hosts, per_host, at_once
         self.seconds, self.max_bytes = seconds, max_bytes
 
@@ -127,22 +129,29 @@ class Fetcher:
                     host.resume = max(host.resume, time.monotonic() + wait)
 
     async def _ask(self, url, method, headers, content, types, seconds):
+        began = asyncio.get_running_loop().time()
+        first = min(FIRST, seconds) if types else seconds
         try:
-            async with asyncio.timeout(seconds):  # over everything: a time-out for each read does not stop a drip
+            async with asyncio.timeout(first) as limit:  # over everything: a time-out for each read stops no drip
+
+                def earn(size):
+                    limit.reschedule(began + min(seconds, first + size / RATE))
+
                 for _ in range(REDIRECTS + 1):
-                    answer, url = await self._hop(as_ascii(url), method, headers, content, types)
+                    answer, url = await self._hop(as_ascii(url), method, headers, content, types, earn)
                     if answer:
                         return answer
             raise FetchError(f"It redirects more than {REDIRECTS} times.")
         except TimeoutError:
-            raise FetchError(f"It was not done within {seconds:.3g} s.", again=True) from None
+            spent = asyncio.get_running_loop().time() - began
+            raise FetchError(f"It was not done within {spent:.0f} s.", again=True) from None
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.RemoteProtocolError) as error:
             raise FetchError(f"The connection failed: {str(error) or type(error).__name__}.", again=True) from None
         except (httpcore2.UnsupportedProtocol, httpcore2.LocalProtocolError, ValueError) as error:
             raise FetchError(f"This is no address that can be fetched: {error}.") from None
 
-    async def _hop(self, url, method, headers, content, types):
-        """One request: its `Answer`, or None and the address that it leads to."""
+    async def _hop(self, url, method, headers, content, types, earn):
+        """One request: its `Answer`, or None and the address that it leads to; tell `earn` what has arrived."""
         headers = {"Accept-Encoding": "identity", **headers}
         async with self._pool.stream(method, url, headers=list(headers.items()), content=content) as response:
             sent = [(key.decode("latin-1").lower(), value.decode("latin-1")) for key, value in response.headers]
@@ -155,6 +164,7 @@ class Fetcher:
             body = bytearray()
             async for chunk in response.aiter_stream():
                 body += chunk
+                earn(len(body))
                 if len(body) > self.max_bytes:
                     raise FetchError(f"It is larger than {self.max_bytes / 1e6:.3g} MB.", status)
         body = self._decompress(bytes(body), header.get("content-encoding", ""), status)

@@ -25,7 +25,7 @@ class PublicOnly(httpcore2.AnyIOBackend):
     """Connects to the very address that was checked: a name that resolves anew in between gains nothing by it."""
 
     def __init__(self, allow_hosts):
-        self.allow_hosts = set(allow_hosts)
+        self.allow_hosts = {allow_hosts} if isinstance(allow_hosts, str) else set(allow_hosts)
 
     async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
         try:

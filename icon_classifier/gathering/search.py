@@ -85,12 +85,14 @@ class Query:
 
 def _name(value):
     """The name of an enum's member, or `value` with a capital as those names have it."""
-    return value.name if isinstance(value, Enum) else value[:1].upper() + value[1:]
+    name = value.name if isinstance(value, Enum) else str(value or "")
+    return name[:1].upper() + name[1:]
 
 
 def search(query, sources=None):
     """Return (links, note): what the first source of `sources` that works finds for a `Query`, [] where nothing is.
 
+    A source is a function: it takes the query and a deadline (of time.monotonic), and returns the same or raises.
     `note` says in words what was not as it should be. Raises `SearchRefused` where the search engine refuses this
     address, or `SearchError`, within `query.seconds`.
     """
