@@ -16,7 +16,7 @@ app: .venv/ready ## serve the page at http://localhost:8866 (PORT=...), training
 	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/voila notebooks/icon_classifier.ipynb --port=$(PORT) --no-browser
 
-train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder PHOTOS=folder NAMES="a, b" EPOCHS=n ARGS="-p size 128"
+train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder|path PHOTOS=folder NAMES="a, b" EPOCHS=n ARGS="-p size 128"
 	@mkdir -p .run
 	@echo "Training ($(SOURCE)): about 2 minutes for the sample. The notebook as it ran: .run/train.ipynb"
 	@$(BIN)/papermill notebooks/train.ipynb .run/train.ipynb --kernel python3 --stdout-file .run/train.log \

@@ -1,5 +1,6 @@
 """Make executed notebooks fit to keep: drop warnings, paths, widget views that no longer live, and double pictures."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,10 @@ def tidy(output):
     """`output` as it should be kept, or None."""
     if output.get("name") == "stderr":
         return None
+    if "text" in output:  # as a terminal shows it: a progress bar that has been written over is gone
+        output["text"] = re.sub(r"[^\n]*\r", "", output["text"])
+        if not output["text"]:
+            return None
     data = output.get("data", {})
     if "application/vnd.jupyter.widget-view+json" in data:
         return None

@@ -1,0 +1,182 @@
+"""Fetching: an address becomes bytes or a sentence, in bounded time, politely, and from public addresses only."""
+
+import asyncio
+import queue
+import threading
+import time
+import zlib
+from dataclasses import dataclass
+from itertools import islice
+from urllib.parse import urljoin, urlsplit
+
+import httpcore2
+
+from .links import FetchError
+from .polite import PICTURES, USER_AGENT, check_headers, seconds_of
+from .public import PublicOnly, as_ascii
+
+REDIRECTS = 5
+ATTEMPTS = 3  # at a host that answers 429 or 503
+FIRST = 6  # s; the time that a picture has to begin with; each RATE bytes that arrive earn it a second more
+RATE = 50_000
+PATIENCE = 5  # s; a host that wants a longer pause is left alone until the next run
+
+
+@dataclass
+class Answer:
+    """What a server sent: its status, the type without parameters, the body, and the seconds of Retry-After (or 0)."""
+
+    status: int
+    type: str
+    body: bytes
+    wait: float = 0.0
+
+
+@dataclass
+class _Host:
+    slots: asyncio.Semaphore
+    resume: float = 0.0  # the host asked not to be asked before this time
+    closed: FetchError | None = None  # why it is not asked any more
+    silent: int = 0  # how often it has not answered
+    answered: bool = False  # whether it ever has
+
+
+class Fetcher:
+    """Fetches many addresses at once, as a context manager; its event loop has a thread of its own, as Jupyter needs.
+
+    `allow_hosts`: "host:port" pairs that may be private. `per_host`, `at_once`: how many requests are under way, at
+    one host and in all. `seconds`: the most time for a link, from its name to the last byte and over all redirects.
+    `max_bytes`: the largest body, also once decompressed. Proxies of the environment are not used.
+    """
+
+    def __init__(self, allow_hosts=(), per_host=12, at_once=24, seconds=12, max_bytes=20_000_000):
+        self.allow_hosts, self.per_host, self.at_once = allow_hosts, per_host, at_once
+        self.seconds, self.max_bytes = seconds, max_bytes
+
+    def __enter__(self):
+        self._loop = asyncio.new_event_loop()
+        self._hosts = {}
+        self._pool = httpcore2.AsyncConnectionPool(
+            max_connections=self.at_once, network_backend=PublicOnly(self.allow_hosts)
+        )
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end(self):
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._pool.aclose()
+
+    def fetch(self, url, method="GET", headers=None, content=None, seconds=None):
+        """Fetch one address and return its `Answer`, whatever its status; raise `FetchError`."""
+        ask = self._ask(url, method, headers or {}, content, None, seconds or self.seconds)
+        return asyncio.run_coroutine_threadsafe(ask, self._loop).result()
+
+    def fetch_pictures(self, urls):
+        """Yield (url, `Answer` or `FetchError`) as they arrive; no more than `at_once` are ahead of the caller."""
+        arrived, urls, under_way = queue.SimpleQueue(), iter(urls), 0
+        for url in islice(urls, self.at_once):
+            asyncio.run_coroutine_threadsafe(self._picture(url, arrived), self._loop)
+            under_way += 1
+        while under_way:
+            yield arrived.get()
+            under_way -= 1
+            for url in islice(urls, 1):
+                asyncio.run_coroutine_threadsafe(self._picture(url, arrived), self._loop)
+                under_way += 1
+
+    async def _picture(self, url, arrived):
+        try:
+            arrived.put((url, await self._polite(url)))
+        except FetchError as error:
+            arrived.put((url, error))
+        except Exception as error:  # a link must not stop the others, whatever a stranger's server thought up
+            arrived.put((url, FetchError(f"The address could not be fetched: {type(error).__name__}: {error}.")))
+
+    async def _polite(self, url):
+        """Ask for a picture when the host has a slot free and wants to be asked."""
+        name = urlsplit(url).hostname or ""
+        host = self._hosts.setdefault(name, _Host(asyncio.Semaphore(self.per_host)))
+        async with host.slots:
+            for attempt in range(ATTEMPTS):
+                if host.closed:
+                    raise host.closed
+                await asyncio.sleep(max(0, host.resume - time.monotonic()))
+                try:
+                    answer = await self._ask(url, "GET", {"User-Agent": USER_AGENT}, None, PICTURES, self.seconds)
+                    host.answered = True
+                    return answer
+                except FetchError as error:
+                    host.answered |= error.status != ""
+                    host.silent += error.status == "" and error.again
+                    if host.silent >= self.per_host and not host.answered:
+                        host.closed = FetchError(f"{name} never answers and is left alone for now.", again=True)
+                    if error.wait is None:
+                        raise
+                    wait = error.wait or 2**attempt
+                    if wait > PATIENCE or attempt == ATTEMPTS - 1:
+                        host.closed = FetchError(f"{error} So {name} is left alone for now.", again=True)
+                        raise
+                    host.resume = max(host.resume, time.monotonic() + wait)
+
+    async def _ask(self, url, method, headers, content, types, seconds):
+        began = asyncio.get_running_loop().time()
+        first = min(FIRST, seconds) if types else seconds
+        try:
+            async with asyncio.timeout(first) as limit:  # over everything: a time-out for each read stops no drip
+
+                def earn(size):
+                    limit.reschedule(began + min(seconds, first + size / RATE))
+
+                for _ in range(REDIRECTS + 1):
+                    answer, url = await self._hop(as_ascii(url), method, headers, content, types, earn)
+                    if answer:
+                        return answer
+            raise FetchError(f"It redirects more than {REDIRECTS} times.")
+        except TimeoutError:
+            spent = asyncio.get_running_loop().time() - began
+            raise FetchError(f"It was not done within {spent:.0f} s.", again=True) from None
+        except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.RemoteProtocolError) as error:
+            raise FetchError(f"The connection failed: {str(error) or type(error).__name__}.", again=True) from None
+        except (httpcore2.UnsupportedProtocol, httpcore2.LocalProtocolError, ValueError) as error:
+            raise FetchError(f"This is no address that can be fetched: {error}.") from None
+
+    async def _hop(self, url, method, headers, content, types, earn):
+        """One request: its `Answer`, or None and the address that it leads to; tell `earn` what has arrived."""
+        headers = {"Accept-Encoding": "identity", **headers}
+        async with self._pool.stream(method, url, headers=list(headers.items()), content=content) as response:
+            sent = [(key.decode("latin-1").lower(), value.decode("latin-1")) for key, value in response.headers]
+            header, status = dict(sent), response.status
+            if status in (301, 302, 303, 307, 308) and "location" in header:
+                return None, urljoin(url, header["location"])
+            kind = header.get("content-type", "").partition(";")[0].strip().lower()
+            if types:
+                check_headers(status, header, [value for key, value in sent if key == "x-robots-tag"], kind, types)
+            body = bytearray()
+            async for chunk in response.aiter_stream():
+                body += chunk
+                earn(len(body))
+                if len(body) > self.max_bytes:
+                    raise FetchError(f"It is larger than {self.max_bytes / 1e6:.3g} MB.", status)
+        body = self._decompress(bytes(body), header.get("content-encoding", ""), status)
+        return Answer(status, kind, body, seconds_of(header.get("retry-after", ""))), url
+
+    def _decompress(self, body, encoding, status):
+        if encoding in ("", "identity"):
+            return body
+        try:
+            plain = zlib.decompressobj(47).decompress(body, self.max_bytes + 1)  # gzip or zlib, never more than asked
+        except zlib.error:
+            raise FetchError(f"It is compressed in a way that I do not read ({encoding}).", status) from None
+        if len(plain) > self.max_bytes:
+            raise FetchError(f"Decompressed it is larger than {self.max_bytes / 1e6:.3g} MB.", status)
+        return plain

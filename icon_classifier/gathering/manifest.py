@@ -1,0 +1,155 @@
+"""photos/manifest.csv: a row a link, the failures too, and no row is lost to a full disk or a killed kernel."""
+
+import csv
+import io
+import os
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+# The licence is what the search was asked for; phash and group are for the cleaning.
+COLUMNS = (
+    "name file query source title page url licence time status type bytes sha256 phash width height "
+    "decision reason group"
+).split()
+
+# What became of a link, in the column `decision`.
+FOUND = "found"  # not fetched yet
+KEPT = "kept"  # a photo, in `file`
+REFUSED = "refused"  # no photo, and `reason` says why; not asked for again
+LATER = "later"  # the same, but another time it may work, so the next run asks again
+ASIDE = "aside"  # a photo, put aside because its name or query was no longer asked for
+FORGOTTEN = "forgotten"  # removed for ever, by its address
+END = "end"  # no link: the search had no more than the rows before
+OPEN = (FOUND, LATER)
+UNWANTED = "It was asked to be forgotten."
+
+
+class ManifestError(ValueError):
+    """The manifest cannot be read; the message says what to do."""
+
+
+class DiskError(OSError):
+    """The disk takes no more; the message says that nothing is lost, and what to do."""
+
+
+class Manifest:
+    """The rows of photos/manifest.csv, each a dict of strings by column; `photos` is the folder, made where missing."""
+
+    def __init__(self, photos):
+        self.photos = Path(photos)
+        self.path = self.photos / "manifest.csv"
+        self.rows = []
+        self._open = {}  # (name, url) -> the row that a later line replaces
+        self.photos.mkdir(parents=True, exist_ok=True)
+        self.path.with_suffix(".csv.part").unlink(missing_ok=True)
+        if self.path.exists() and self.path.stat().st_size:
+            self._read()
+
+    def _read(self):
+        text = self.path.read_bytes().decode("utf-8-sig", errors="replace")
+        whole, _, torn = text.rpartition("\n")  # fields hold no line breaks: what follows the last one was cut off
+        if not whole and ",".join(COLUMNS).startswith(torn):
+            return self.path.unlink()  # the very first line
+        lines = csv.DictReader(io.StringIO(whole))
+        if not {"name", "url", "decision"} <= set(lines.fieldnames or ()):
+            raise ManifestError(f"{self.path} is no list of photos that I know; move it away and gather again.")
+        rows = [{column: line.get(column) or "" for column in COLUMNS} for line in lines]
+        for row in rows:
+            self._enter(row)
+        if torn or len(rows) > len(self.rows):
+            self.save()
+
+    def _enter(self, row):
+        """Add `row`, or let it take the place of the row of the same link that was open."""
+        key = row["name"], row["url"]
+        entered = self._open.pop(key, None)
+        if entered is None:
+            entered = row
+            self.rows.append(row)
+        entered.update(row)
+        if row["decision"] in OPEN:
+            self._open[key] = entered
+        return entered
+
+    def add(self, *rows):
+        """Append `rows` (dicts; missing columns stay empty) and return them; after an error the file is as before."""
+        rows = [{column: one_line(row.get(column, "")) for column in COLUMNS} for row in rows]
+        size = self.path.stat().st_size if self.path.exists() else 0
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        if not size:
+            writer.writeheader()
+        writer.writerows(rows)
+        try:
+            with writing(self.photos), open(self.path, "ab", buffering=0) as file:
+                data = memoryview(text.getvalue().encode())
+                while data:
+                    data = data[file.write(data) :]
+        except BaseException:
+            if self.path.exists():
+                os.truncate(self.path, size)
+            raise
+        return [self._enter(row) for row in rows]
+
+    def reopen(self, row):
+        """Let `row` be fetched again."""
+        row.update(decision=FOUND, reason="", file="", sha256="")
+        self._open[row["name"], row["url"]] = row
+
+    def save(self):
+        """Write all rows anew, in one step: whoever reads sees the old file or the new one."""
+        part = self.path.with_suffix(".csv.part")
+        with writing(self.photos), open(part, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(part, self.path)
+
+    def folders(self):
+        """The folder of each name that has had a photo: {name as typed: folder}."""
+        return {row["name"]: row["file"].split("/")[0] for row in self.rows if row["file"]}
+
+    def forget(self, url):
+        """Delete what was got from `url` (a picture's or a page's address) and refuse it for ever; return the files.
+
+        The same picture under another address goes too. An address that is not known yet is refused all the same.
+        """
+        if not url.strip():
+            raise ValueError("Say which address is to be forgotten.")
+        bodies = {row["sha256"] for row in self.rows if url in (row["url"], row["page"])} - {""}
+        hit = [row for row in self.rows if url in (row["url"], row["page"]) or row["sha256"] in bodies]
+        if not any(row["url"] == url for row in hit):
+            hit += self.add({"url": url, "time": now()})
+        stems = {Path(row["file"]).stem for row in hit if row["file"]}
+        # It may have been put aside or given another name since, and be called "...-1.jpg" for it.
+        gone = [file for file in self.photos.rglob("*.jpg") if file.stem.partition("-")[0] in stems]
+        for file in gone:
+            file.unlink()
+        for row in hit:
+            row.update(decision=FORGOTTEN, reason=UNWANTED, file="", title="")
+            self._open.pop((row["name"], row["url"]), None)
+        self.save()
+        return gone
+
+
+@contextmanager
+def writing(photos):
+    """Turn what the disk has against it into `DiskError`."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{photos} cannot be written to: {error.strerror or error}. What was gathered is safe; "
+            "put that right and run this again, and it goes on from here."
+        ) from error
+
+
+def now():
+    """The time as the manifest has it: UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def one_line(value):
+    """`value` as a field: a row must be a line, so that a line that was cut off can be told."""
+    return str(value).replace("\r", " ").replace("\n", " ")

@@ -1,0 +1,110 @@
+"""Taking: each link becomes a photo on disk and a row that says so, or a row that says why not."""
+
+import hashlib
+import io
+import os
+
+from ..pictures import PictureError, open_picture
+from .aside import move
+from .links import FetchError, SourceError
+from .manifest import ASIDE, END, FORGOTTEN, FOUND, KEPT, LATER, OPEN, REFUSED, UNWANTED, now, one_line, writing
+
+LONGEST = 512  # px; larger is slower to train on and not better
+
+
+def list_links(manifest, name, query, links, more=False):
+    """Add a row for each of `links` (of one name) that the manifest has not; a link that is known is not fetched again.
+
+    Photos that were put aside and are found again come back. `query`: the `Query` that found them, or None; where they
+    are fewer than it asked for and there is no `more` to be had, a row says so, and it is not asked again.
+    """
+    asked, licence = (str(query), query.licence) if query else ("", "")
+    known = {row["url"]: row for row in manifest.rows if row["name"] == name}
+    elsewhere = {row["url"]: row for row in manifest.rows if row["decision"] in (*OPEN, KEPT) and row["name"] != name}
+    forgotten = {row["url"] for row in manifest.rows if row["decision"] == FORGOTTEN}
+    rows, again, listed, changed = [], [], set(), False
+    for link in links:
+        url, page = one_line(link.url), one_line(link.page)
+        row = dict(name=name, query=asked, licence=licence, source=link.source, title=link.title, page=page, url=url,
+                   time=now(), decision=FOUND)  # fmt: skip
+        if url in known:
+            before = known[url]
+            if before["decision"] == ASIDE:
+                move(manifest.photos / ".aside" / before["file"], manifest.photos / before["file"])
+                before.update(decision=KEPT, reason="")
+                changed = True
+            changed |= before["query"] != asked
+            before.update(query=asked, licence=licence)
+        elif url in listed:
+            again.append(row | dict(decision=REFUSED, reason="The same address came up before."))
+        elif url in forgotten or (page and page in forgotten):
+            rows.append(row | dict(decision=FORGOTTEN, reason=UNWANTED, title=""))
+        elif url in elsewhere:
+            other = elsewhere[url]["name"]
+            rows.append(row | dict(decision=REFUSED, reason=f"The same address came up for {other}."))
+        else:
+            rows.append(row)
+        listed.add(url)
+    if changed:
+        manifest.save()
+    if query and 0 < len(links) < query.number and not more:
+        end = dict(decision=END, reason="There were no more.")
+        rows.append(dict(name=name, query=asked, licence=licence, time=now()) | end)
+    if rows:
+        manifest.add(*again, *rows)  # a line takes the place of the open row before it, so those with an end come first
+
+
+def take(manifest, folder, rows, arrivals):
+    """Yield each of `rows` (open ones) once it is decided, as its picture arrives.
+
+    `arrivals`: (url, what came) in any order: an `Answer` or an exception from `Fetcher.fetch_pictures`, or a function
+    that returns the bytes.
+    """
+    rows = {row["url"]: row for row in rows}
+    bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in (KEPT, FORGOTTEN)}
+    for url, came in arrivals:
+        row = {**rows[url], "time": now(), **_decide(manifest.photos, folder, bodies, came)}
+        row = manifest.add(row)[0]
+        if row["decision"] == KEPT:
+            bodies[row["sha256"]] = row
+        yield row
+
+
+def _decide(photos, folder, bodies, came):
+    """What the manifest says about a link after `came`; a picture that is good and new is on disk then."""
+    if isinstance(came, FetchError):
+        return dict(decision=LATER if came.again else REFUSED, reason=str(came), status=came.status)
+    facts, body = {}, None
+    try:
+        if callable(came):
+            body = came()
+        else:
+            body, facts = came.body, dict(status=came.status, type=came.type)
+        facts |= dict(bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
+        twin = bodies.get(facts["sha256"])
+        if twin and twin["decision"] == FORGOTTEN:
+            return dict(decision=FORGOTTEN, reason=UNWANTED, title="")
+        if twin:
+            return facts | dict(decision=REFUSED, reason=f"The same picture as {twin['url']} ({twin['name']}).")
+        picture = open_picture(body, longest=LONGEST)
+    except (PictureError, SourceError) as error:
+        return facts | dict(decision=REFUSED, reason=str(error))
+    except OSError as error:
+        return facts | dict(decision=LATER, reason=f"It cannot be read: {error.strerror or error}.")
+    file = f"{folder}/{facts['sha256'][:16]}.jpg"
+    with writing(photos):
+        write_photo(photos / file, picture)
+    return facts | dict(decision=KEPT, reason="", file=file, width=picture.width, height=picture.height)
+
+
+def write_photo(path, picture):
+    """Write `picture` as JPEG in one step: at `path` there is a whole file or none."""
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=90)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    try:
+        part.write_bytes(data.getbuffer())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,415 @@
+"""Gathering: links become photos, whatever the hosts do, and nothing is lost or fetched twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+from conftest import ROOT, run_notebook
+from PIL import Image
+from standin.engine import engine, result
+from standin.photos import icon, icons_of, photos
+from test_train import printed
+
+from icon_classifier.gathering.fetch import Fetcher
+from icon_classifier.gathering.links import FetchError
+from icon_classifier.gathering.manifest import COLUMNS, KEPT, Manifest
+from icon_classifier.gathering.polite import unwanted
+from icon_classifier.gathering.public import is_public
+from icon_classifier.gathering.search import SearchError, SearchRefused
+from icon_classifier.training.gather import contact_sheet, count_photos, forget, gather, gather_from
+
+# Each trap, how often it is among the hundred links, and a word of the reason that the manifest gives.
+TRAPS = {
+    "drip": (2, "not done within 6 s"),
+    "headers": (1, "not done within 6 s"),
+    "endless": (2, "larger than 20 MB"),
+    "html": (1, "not a picture"),
+    "truncated": (2, "damaged or incomplete"),
+    "bomb": (1, "10000 x 10000"),
+    "gzip": (1, "Decompressed it is larger than 20 MB"),
+    "local": (1, "private address"),
+    "metadata": (1, "169.254.169.254 is a private address"),
+    "loop": (1, "redirects more than"),
+    "pdf": (1, "application/pdf"),
+    "svg": (1, "image/svg+xml"),
+    "missing": (1, "answers 404"),
+    "noai": (1, "X-Robots-Tag: noai"),
+}
+
+
+def files(folder):
+    """The photos below `folder`, put aside or not, by their paths."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.jpg")}
+
+
+def search_of(host, number=1000):
+    return engine(icons_of(host, number))
+
+
+def test_a_hundred_links_of_which_twenty_are_traps(tmp_path):
+    with photos() as elsewhere, photos(elsewhere=elsewhere.address) as host:
+        good = [f"{host.address}/photo/heart/{i}" for i in range(80)]
+        bad = [f"{host.address}/bad/{trap}/{i}" for trap, (times, _) in TRAPS.items() for i in range(times)]
+        bad += [good[0], good[1], f"{good[2]}?the-same"]
+        links = [link for pair in zip(bad, good, strict=False) for link in pair] + good[len(bad) :]
+        assert (len(links), len(bad)) == (100, 20)
+        with engine(lambda query: [result(link) for link in links]) as server:
+            began = time.monotonic()
+            counts = gather(["heart"], tmp_path, 100, endpoint=server.address, allow_hosts=[host.netloc])
+            seconds = time.monotonic() - began
+
+    assert counts == {"heart": 80} and seconds <= 15
+    rows = Manifest(tmp_path).rows
+    refused = [row for row in rows if row["decision"] != KEPT]
+    assert (len(rows), len(refused)) == (100, 20) and all(row["reason"].endswith(".") for row in refused)
+    for trap, (times, word) in TRAPS.items():
+        reasons = [row["reason"] for row in refused if f"/bad/{trap}/" in row["url"]]
+        assert len(reasons) == times and all(word in reason for reason in reasons), reasons
+    doubles = Counter(row["reason"].partition(" http")[0] for row in refused if "/photo/" in row["url"])
+    assert doubles == {"The same address came up before.": 2, "The same picture as": 1}
+    assert not elsewhere.asked  # the redirect to it was not followed
+    assert len(files(tmp_path)) == 80
+    for row in rows:
+        if row["decision"] == KEPT:
+            assert row["file"] == f"heart/{row['sha256'][:16]}.jpg"
+            with Image.open(tmp_path / row["file"]) as photo:
+                assert (photo.format, photo.mode, str(photo.width)) == ("JPEG", "RGB", row["width"])
+                photo.load()
+
+
+def test_a_private_address_is_for_those_who_allow_it(tmp_path):
+    with photos() as elsewhere, photos(elsewhere=elsewhere.address) as host:
+        links = tmp_path / "heart.txt"
+        links.write_text(f"{host.address}/bad/local/0\nhttp://localhost:{host.server_port}/photo/heart/1\n")
+        assert gather_from(links, tmp_path / "a", allow_hosts=[host.netloc]) == {"heart": 0}
+        assert not elsewhere.asked and host.asked == {"/bad/local/0": 1}
+        allowed = [host.netloc, elsewhere.netloc, f"localhost:{host.server_port}"]
+        assert gather_from(links, tmp_path / "b", allow_hosts=allowed) == {"heart": 2}
+
+
+@pytest.mark.parametrize(
+    "address",
+    "127.0.0.1 10.1.2.3 192.168.0.1 172.16.0.1 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 255.255.255.255 ::1 :: "
+    "fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 2002:7f00:1:: 64:ff9b::7f00:1".split(),
+)
+def test_private_addresses(address):
+    assert not is_public(address)
+
+
+def test_public_addresses():
+    assert all(map(is_public, ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]))
+
+
+def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch):
+    """As when a name is made to resolve to both. What is connected to is what was checked: it is resolved once."""
+    import socket
+
+    asked = []
+
+    def resolve(host, port, *args, **kwargs):
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("1.1.1.1", "127.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with Fetcher() as fetcher, pytest.raises(FetchError, match=r"rebound\.example is a private address"):
+        fetcher.fetch("http://rebound.example/x.jpg")
+    assert asked == ["rebound.example"]
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/x", "file:///etc/passwd", "heart.jpg", "http://", "http://[::1/x"])
+def test_what_is_no_address_is_said(url):
+    with Fetcher() as fetcher, pytest.raises(FetchError, match="no address"):
+        fetcher.fetch(url)
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        (["noai, noimageai"], "noai"),
+        (["index", "NoImageIndex"], "noimageindex"),
+        (["unavailable_after: 25 Jun 2030 15:00:00 PST, noindex"], "noindex"),
+        (["max-snippet: 20, none"], "none"),
+        (["googlebot: noindex, noai"], ""),
+        (["googlebot: nofollow", "*: noindex"], "noindex"),
+        (["Icon-Classifier: noai"], "noai"),
+        (["all", "nofollow, nosnippet"], ""),
+        ([], ""),
+    ],
+)
+def test_whose_owner_does_not_want_it(values, rule):
+    assert unwanted(values) == rule
+
+
+def test_polite(tmp_path):
+    """At most a dozen at once at one host, under our own name; a rest that is asked for is given."""
+    with photos(latency=0.05) as host:
+        links = tmp_path / "star.csv"
+        links.write_text(
+            "\n".join(f"{host.address}/{path}" for path in ["bad/busy/0"] + [f"photo/star/{i}" for i in range(40)])
+        )
+        began = time.monotonic()
+        assert gather_from(links, tmp_path / "photos", allow_hosts=[host.netloc]) == {"star": 41}
+        assert time.monotonic() - began >= 1
+        assert 6 <= host.most <= 12 and host.asked["/bad/busy/0"] == 2
+        assert len(host.agents) == 1 and next(iter(host.agents)).startswith("icon-classifier/")
+
+
+def test_a_host_that_wants_to_be_left_alone_is(tmp_path):
+    with photos(latency=0.02) as host:
+        links = tmp_path / "star.csv"
+        links.write_text("\n".join(f"{host.address}/bad/closed/{i}" for i in range(60)))
+        assert gather_from(links, tmp_path / "photos", allow_hosts=[host.netloc]) == {"star": 0}
+        assert sum(host.asked.values()) <= 12
+        reasons = {row["reason"] for row in Manifest(tmp_path / "photos").rows}
+        assert any("asks for 86400 s of rest" in reason for reason in reasons)
+        before = sum(host.asked.values())
+        gather_from(links, tmp_path / "photos", allow_hosts=[host.netloc])  # later, it is asked again
+        assert sum(host.asked.values()) > before
+
+
+def test_eight_times_as_fast_as_one_after_the_other(tmp_path):
+    """150 thumbnails at 200 ms each: searching, checking and writing included, against jmd_imagescraper's download."""
+    from jmd_imagescraper.core import download_urls
+
+    with photos(latency=0.2) as host, search_of(host) as server:
+        for number in range(150):
+            icon("heart", number)  # drawn beforehand, so that only the latency is measured
+        urls = [r["thumbnail"] for r in icons_of(host, 150)("heart")]
+        began = time.monotonic()
+        assert len(download_urls(tmp_path / "serial", urls)) == 150
+        serial = time.monotonic() - began
+        tries = []
+        for run in range(2):  # the better of two, for a machine may be busy with something else
+            began = time.monotonic()
+            counts = gather(["heart"], tmp_path / str(run), 150, endpoint=server.address, allow_hosts=[host.netloc])
+            tries.append(time.monotonic() - began)
+            assert counts == {"heart": 150}
+    ours = min(tries)
+    print(f"one after the other {serial:.1f} s, gathered in {ours:.1f} s: {serial / ours:.1f} times as fast")
+    assert serial / ours >= 8, f"{serial:.1f} s against {ours:.1f} s"
+
+
+GATHER = """
+import sys
+from icon_classifier.training.gather import gather
+endpoint, host, folder, size = sys.argv[1:]
+if int(size):
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))  # no file may grow larger: the disk is full
+gather(["heart", "star"], folder, 40, endpoint=endpoint, allow_hosts=[host])
+"""
+
+
+def start(server, host, folder, size=0):
+    return subprocess.Popen(
+        [sys.executable, "-c", GATHER, server.address, host.netloc, str(folder), str(size)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(host, requests):
+    until = time.monotonic() + 60
+    while sum(host.asked.values()) < requests and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_killed_in_the_middle_it_goes_on_from_there(tmp_path, signal_):
+    with photos(latency=0.1) as host, search_of(host, 60) as server:
+        run = start(server, host, tmp_path / "killed")
+        wait_for(host, 50)
+        run.send_signal(signal_)
+        began = time.monotonic()
+        run.wait(30)
+        run.stderr.close()
+        assert run.returncode != 0 and time.monotonic() - began < 5
+        time.sleep(0.3)  # the host finishes what it was sending
+
+        done = {row["url"] for row in Manifest(tmp_path / "killed").rows if row["decision"] == KEPT}
+        assert 20 < len(done) < 50
+        first = Counter(host.asked)
+        gather(["heart", "star"], tmp_path / "killed", 40, endpoint=server.address, allow_hosts=[host.netloc])
+        again = {url for url, times in host.asked.items() if times > 1}
+        assert not again & {url.removeprefix(host.address) for url in done}
+        assert len(again) <= 12 and max(host.asked.values()) <= 2 and sum(first.values()) - len(done) <= 12
+
+        gather(["heart", "star"], tmp_path / "whole", 40, endpoint=server.address, allow_hosts=[host.netloc])
+    assert files(tmp_path / "killed") == files(tmp_path / "whole") and len(files(tmp_path / "whole")) == 80
+    left = sorted(path.name for path in (tmp_path / "killed").rglob("*") if path.is_file() and path.suffix != ".jpg")
+    assert left == ["manifest.csv"]
+
+
+def test_a_full_disk_is_a_sentence_and_costs_one_picture(tmp_path):
+    with photos() as host, search_of(host, 60) as server:
+        run = start(server, host, tmp_path, size=16_000)  # the manifest outgrows this after some rows
+        _, error = run.communicate(timeout=60)
+        assert run.returncode != 0 and "What was gathered is safe; put that right and run this again" in error
+        manifest = (tmp_path / "manifest.csv").read_text()
+        assert manifest.endswith("\n")
+        kept = [row for row in Manifest(tmp_path).rows if row["decision"] == KEPT]
+        assert len(files(tmp_path)) <= len(kept) + 1
+        done = {row["url"].removeprefix(host.address) for row in kept}
+        gather(["heart", "star"], tmp_path, 40, endpoint=server.address, allow_hosts=[host.netloc])
+        assert all(host.asked[url] == 1 for url in done)
+    assert len(files(tmp_path)) == 80
+
+
+def test_again_and_with_other_names(tmp_path):
+    with photos() as host, search_of(host) as server:
+
+        def go(names, number=12):
+            before = Counter(host.asked), server.asked["i.js"]
+            counts = gather(names, tmp_path, number, endpoint=server.address, allow_hosts=[host.netloc])
+            return counts, sum((host.asked - before[0]).values()), server.asked["i.js"] - before[1]
+
+        assert go(["heart", "star"]) == ({"heart": 12, "star": 12}, 24, 2)
+        assert go(["heart", "star"]) == ({"heart": 12, "star": 12}, 0, 0)  # nothing is fetched twice
+        hearts = {path: body for path, body in files(tmp_path).items() if path.startswith("heart")}
+        (tmp_path / "heart/mine.jpg").write_bytes(b"my own")
+        assert go(["star", "bell"]) == ({"star": 12, "bell": 12}, 12, 1)  # heart out, bell in
+        assert count_photos(tmp_path) == {"star": 12, "bell": 12}
+        aside = {path.removeprefix(".aside/"): body for path, body in files(tmp_path).items() if ".aside" in path}
+        assert aside == hearts | {"heart/mine.jpg": b"my own"}  # nothing is deleted
+        assert go(["heart", "bell", "star"]) == ({"heart": 12, "bell": 12, "star": 12}, 0, 0)
+        assert files(tmp_path).items() >= aside.items() and not list((tmp_path / ".aside").rglob("*.jpg"))
+        assert go(["heart"], 20)[1:] == (8, 1)  # more of it: only the new ones
+        assert go({"heart": "heart symbol"}, 20)[1:] == (0, 1)  # other words that find the same photos
+        assert sum(path.startswith("heart/") for path in files(tmp_path)) == 21
+        assert go({"heart": "star instead"}, 5)[0] == {"heart": 5}  # other words that find others: the old ones go
+        assert sum(path.startswith("heart/") for path in files(tmp_path)) == 6  # five, and my own
+
+
+def test_a_search_that_had_no_more_is_not_asked_again(tmp_path):
+    with photos() as host, search_of(host, 7) as server:
+        for _ in range(2):
+            counts = gather(["heart"], tmp_path, 10, endpoint=server.address, allow_hosts=[host.netloc])
+            assert counts == {"heart": 7} and server.asked["i.js"] == 1
+
+
+def test_other_filters_are_another_search(tmp_path):
+    """Photos of any licence must not stay among those that were asked for with one."""
+    with photos() as host:
+        every = icons_of(host, 12)
+        with engine(lambda query: every(query)) as server:
+            where = dict(endpoint=server.address, allow_hosts=[host.netloc])
+            gather(["heart"], tmp_path, 8, **where)
+            every = icons_of(host, 5)
+            assert gather(["heart"], tmp_path, 5, licence="Public", **where) == {"heart": 5}
+        rows = [row for row in Manifest(tmp_path).rows if row["url"]]
+        assert Counter((row["query"], row["licence"], row["decision"]) for row in rows) == {
+            ("heart (licence Public)", "Public", "kept"): 5,
+            ("heart", "", "aside"): 3,
+        }
+        assert sum(host.asked.values()) == 8
+
+
+def test_what_came_by_another_road_stays(tmp_path):
+    with photos() as host, search_of(host) as server:
+        (tmp_path / "bell.txt").write_text(f"{host.address}/photo/bell/1\n")
+        gather_from(tmp_path / "bell.txt", tmp_path / "photos", allow_hosts=[host.netloc])
+        for names in (["heart"], ["star"]):
+            gather(names, tmp_path / "photos", 3, endpoint=server.address, allow_hosts=[host.netloc])
+    assert {path.split("/")[0] for path in files(tmp_path / "photos")} == {"bell", "star", ".aside"}
+
+
+def test_a_folder_that_was_deleted_is_filled_again(tmp_path):
+    import shutil
+
+    with photos() as host, search_of(host) as server:
+        for times in (1, 2):
+            counts = gather(["heart"], tmp_path, 3, endpoint=server.address, allow_hosts=[host.netloc])
+            assert counts == {"heart": 3} and set(host.asked.values()) == {times}
+            shutil.rmtree(tmp_path / "heart")
+        assert server.asked["i.js"] == 1
+
+
+def test_what_cleaning_put_aside_stays_there(tmp_path):
+    from icon_classifier.training.clean import put_aside
+
+    with photos() as host, search_of(host) as server:
+        for names in (["heart", "star"], ["star"], ["heart", "star"]):
+            gather(names, tmp_path, 6, endpoint=server.address, allow_hosts=[host.netloc])
+            if names == ["heart", "star"] and not (tmp_path / ".aside").exists():
+                (bad,) = put_aside(tmp_path, sorted((tmp_path / "heart").iterdir())[:1])
+    assert bad.exists()
+    assert count_photos(tmp_path) == {"heart": 5, "star": 6}
+
+
+def test_a_refusal_keeps_what_was_there(tmp_path):
+    with photos() as host, engine(icons_of(host, 20), status=403, pages_before=1) as server:
+        with pytest.raises(SearchRefused, match="refuses this computer's address"):
+            gather(["heart", "star", "bell"], tmp_path, 10, endpoint=server.address, allow_hosts=[host.netloc])
+        assert len(files(tmp_path)) == 10
+        assert server.asked["i.js"] == 3  # one for heart, then jmd_imagescraper's and ddgs's for star, none for bell
+
+
+def test_nothing_found_is_said_and_the_others_go_on(tmp_path, capsys):
+    with photos() as host, search_of(host) as server:
+        counts = gather(["qwx", "heart"], tmp_path, 5, endpoint=server.address, allow_hosts=[host.netloc])
+    assert counts == {"qwx": 0, "heart": 5}
+    printed = capsys.readouterr().out
+    assert 'nothing was found for "qwx", so try other words' in printed and "heart: 5 photos, 5 links" in printed
+
+
+def test_better_words_keep_the_label(tmp_path):
+    with photos() as host, search_of(host) as server:
+        gather({"AC/DC": "star band", "drake": "heart portrait"}, tmp_path, 5, endpoint=server.address,
+               allow_hosts=[host.netloc])  # fmt: skip
+        assert [asked["q"] for asked in server.queries] == ["star band", "heart portrait"]
+    rows = Manifest(tmp_path).rows
+    assert {(row["name"], row["query"], row["file"].split("/")[0]) for row in rows} == {
+        ("AC/DC", "star band", "AC／DC"),  # noqa: RUF001
+        ("drake", "heart portrait", "drake"),
+    }
+    assert contact_sheet(tmp_path, side=32).height == 2 * (32 + 4 + 20)
+    row = rows[0]
+    assert list(row) == COLUMNS and row["title"] == "star, number 0" and row["page"] and row["time"].endswith("Z")
+    assert (row["status"], row["type"], row["source"]) == ("200", "image/jpeg", "jmd_imagescraper")
+
+
+def test_forget(tmp_path):
+    with photos() as host, search_of(host) as server:
+        where = dict(endpoint=server.address, allow_hosts=[host.netloc])
+        gather(["heart"], tmp_path, 5, **where)
+        row = next(row for row in Manifest(tmp_path).rows if "/photo/heart/3" in row["url"])
+        same = row["url"].replace("?", "?other&")
+        assert forget(row["url"], tmp_path) == [tmp_path / row["file"]]
+        never = f"{host.address}/photo/heart/6?id=OIP.6%20x&pid=Api"
+        assert forget(never, tmp_path) == []
+        before = Counter(host.asked)
+        assert gather(["heart"], tmp_path, 10, **where) == {"heart": 8}
+        fetched = {url.split("?")[0] for url in host.asked - before}
+        assert fetched == {f"/photo/heart/{i}" for i in (5, 7, 8, 9)}
+        with pytest.raises(ValueError, match="which address"):
+            forget("", tmp_path)
+        (tmp_path / "again.csv").write_text(f"url,label\n{same},heart\n")
+        gather_from(tmp_path / "again.csv", tmp_path, allow_hosts=[host.netloc])  # the same picture, another address
+    assert not (tmp_path / row["file"]).exists() and len(files(tmp_path)) == 8
+    assert Counter(row["decision"] for row in Manifest(tmp_path).rows)["forgotten"] == 4
+
+
+def test_an_error_of_ones_own_is_a_sentence(tmp_path):
+    with pytest.raises(SearchError, match="layout is one of All, Square, Tall, Wide"):
+        gather(["heart"], tmp_path, layout="round")
+
+
+def test_the_notebook_from_a_search_to_an_export(tmp_path):
+    """train.ipynb with source = "search": the stand-in finds the sample's icons."""
+    with photos() as host, search_of(host) as server:
+        ran = run_notebook(
+            tmp_path, source="search", names=["heart", "star"], per_name=20, pretrained=False, size=32, epochs=1,
+            batch_size=8, search=dict(endpoint=server.address, allow_hosts=[host.netloc]),
+        )  # fmt: skip
+    text = printed(ran)
+    assert "heart: 20 photos, 20 links" in text and "40 files, 0 put aside" in text
+    assert "32 pictures to learn from, 8 to check on, 2 names: heart, star" in text
+    assert {file.name for file in (tmp_path / "export").iterdir()} > {"card.json", "export.onnx", "export.pkl"}
+    assert Manifest(tmp_path / "photos/search").rows[0]["source"] == "jmd_imagescraper"
+    assert len(Manifest(tmp_path / "photos/search").rows) == 40

@@ -1,0 +1,201 @@
+"""Searching, against a DuckDuckGo on 127.0.0.1: jmd_imagescraper's and ddgs's own functions over real sockets."""
+
+import json
+import time
+
+import pytest
+from conftest import python
+from standin.engine import QUOTINGS, engine, result
+
+from icon_classifier.gathering.search import Query, SearchError, SearchRefused, by_ddgs, by_jmd, search
+
+BOUND = 10  # s
+
+# jmd_imagescraper as it ships, many searches at once, each in a thread that is left behind when time is up. Only the
+# address of the search engine is replaced; what asks is its own function with requests' own get and post.
+ALONE = """
+import json, os, sys, threading, time
+import requests
+from jmd_imagescraper import core
+
+endpoints, seconds = json.loads(sys.argv[1]), float(sys.argv[2])
+local = threading.local()
+
+class Elsewhere:
+    def __getattr__(self, method):
+        return lambda url, **options: getattr(requests, method)(
+            url.replace("https://duckduckgo.com", local.endpoint), **options)
+
+core.requests = Elsewhere()
+outcome = dict.fromkeys(endpoints, "it is still waiting")
+
+def alone(case):
+    local.endpoint = endpoints[case]
+    try:
+        links = core.duckduckgo_scrape_urls("heart", 150)
+        outcome[case] = f"{len(links)} links"
+    except BaseException as error:
+        outcome[case] = f"{type(error).__name__}: {error}"
+
+threads = [threading.Thread(target=alone, args=[case], daemon=True) for case in endpoints]
+for thread in threads: thread.start()
+until = time.monotonic() + seconds
+for thread in threads: thread.join(max(0, until - time.monotonic()))
+print("\\n" + json.dumps(outcome))
+sys.stdout.flush()
+os._exit(0)
+"""
+NO_TOKEN, WAITS = "AssertionError: Failed to obtain search token", "it is still waiting"
+
+
+def results(number):
+    return lambda query: [
+        result(f"https://images.example.org/{query}/{i}.jpg?of=a%20b", f"No {i}") for i in range(number)
+    ]
+
+
+# What the stand-in does, what a search for 150 gives, and what jmd_imagescraper alone does.
+CASES = {
+    "bare token": (dict(quoting="bare", bound=False), 150, "150 links"),
+    "bare token, bound to the user agent": (dict(quoting="bare"), 150, WAITS),
+    **{f"{q} token": (dict(quoting=q, bound=False), 150, NO_TOKEN) for q in QUOTINGS if q != "bare"},
+    "today": (dict(), 150, NO_TOKEN),
+    "202": (dict(quoting="bare", bound=False, status=202), "refuses this computer's address (it answered 202)", WAITS),
+    "403": (dict(quoting="bare", bound=False, status=403), "refuses this computer's address (it answered 403)", WAITS),
+    "418": (dict(quoting="bare", bound=False, status=418), "refuses this computer's address (it answered 418)", WAITS),
+    "429 for a minute": (dict(quoting="bare", status=429, bound=False, retry_after="60"), "429), for 60 s", WAITS),
+    "refused at once": (dict(token_status=202), "refuses this computer's address (it answered 202)", NO_TOKEN),
+    "throttle after page one": (dict(quoting="bare", bound=False, status=403, pages_before=1), 100, WAITS),
+    "HTML for JSON": (dict(quoting="bare", bound=False, html=True), "something else than results", WAITS),
+    "zero results": (dict(quoting="bare", bound=False, number=0), 0, "0 links"),
+    "a byte a second": (dict(silent=True), "was not done within", WAITS),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What jmd_imagescraper alone does in each case within 8 s: it sleeps for 5 between one try and the next."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        servers = {}
+        for case, (faults, _, _) in CASES.items():
+            faults = dict(faults)
+            servers[case] = stack.enter_context(engine(results(faults.pop("number", 250)), **faults))
+        endpoints = {case: server.address for case, server in servers.items()}
+        run = python("-c", ALONE, json.dumps(endpoints), "8", timeout=60)
+        assert run.returncode == 0, run.stderr
+        outcome = json.loads(run.stdout.splitlines()[-1])
+        yield {case: (outcome[case], servers[case].asked["i.js"]) for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_ends_in_time_with_links_or_a_sentence(case, alone):
+    faults, expected, by_itself = CASES[case]
+    faults = dict(faults)
+    found, began = results(faults.pop("number", 250)), time.monotonic()
+    with engine(found, **faults) as server:
+        query = Query("heart", 150, endpoint=server.address, seconds=BOUND)
+        if isinstance(expected, int):
+            links, note = search(query)
+            assert [link.url for link in links] == [r["thumbnail"] for r in found("heart")[:expected]]
+            assert [link.title for link in links] == [r["title"] for r in found("heart")[:expected]]
+            assert all(link.source == "jmd_imagescraper" and link.page for link in links)
+            assert bool(note) == (case == "throttle after page one")
+        else:
+            with pytest.raises(SearchError) as failure:
+                search(query)
+            sentence = str(failure.value)
+            assert expected in sentence and sentence.count(". ") <= 1 and sentence.endswith(".")
+            assert "a folder with one folder a name, a zip of such, or a CSV of addresses" in sentence
+            assert isinstance(failure.value, SearchRefused) == ("refuses" in expected or "429" in case)
+    assert time.monotonic() - began < BOUND
+    assert server.asked["token"] <= 2 and server.asked["i.js"] <= max(2, -(-query.number // 100))  # no hammering
+    ended, times = alone[case]
+    assert ended == by_itself
+    if by_itself == WAITS and not faults.get("silent"):
+        assert times >= 2  # it asks again every 5 s, for as long as one lets it
+
+
+@pytest.mark.parametrize("faults", [dict(), dict(quoting="bare"), dict(quoting="single")], ids=str)
+def test_ddgs_alone_finds_the_same(faults):
+    found = results(250)
+    with engine(found, **faults) as server:
+        links, note = search(Query("heart", 250, endpoint=server.address), [by_ddgs])
+    assert [link.url for link in links] == [r["thumbnail"] for r in found("heart")] and not note
+    assert {link.source for link in links} == {"ddgs"} and links[3].title == "No 3"
+
+
+@pytest.mark.parametrize(
+    ("faults", "outcome"),
+    [
+        (dict(status=403), SearchRefused),
+        (dict(token_status=202), SearchRefused),
+        (dict(html=True), SearchError),
+        (dict(status=418, pages_before=1), 100),
+        (dict(number=0), 0),
+        (dict(silent=True), SearchError),
+    ],
+    ids=str,
+)
+def test_ddgs_alone_ends_too(faults, outcome):
+    faults, began = dict(faults), time.monotonic()
+    with engine(results(faults.pop("number", 250)), **faults) as server:
+        query = Query("heart", 150, endpoint=server.address, seconds=4)
+        if isinstance(outcome, int):
+            assert len(search(query, [by_ddgs])[0]) == outcome
+        else:
+            with pytest.raises(SearchError) as failure:
+                search(query, [by_ddgs])
+            assert type(failure.value) is outcome
+    assert time.monotonic() - began < 4.5
+
+
+def test_the_second_source_steps_in():
+    def broken(query, deadline):
+        raise SearchError("The page has changed")
+
+    with engine(results(30)) as server:
+        links, _ = search(Query("heart", 20, endpoint=server.address), [broken, by_ddgs])
+    assert len(links) == 20 and links[0].source == "ddgs"
+
+
+@pytest.mark.parametrize("source", [by_jmd, by_ddgs])
+def test_filters_reach_the_search_engine(source):
+    from jmd_imagescraper.core import ImgColor, ImgSize
+
+    by_name = dict(size="Large", type="Clipart", layout="Wide", color="Red", licence="Public")
+    for safe, wanted in ((True, by_name), (False, by_name | dict(size=ImgSize.Large, color=ImgColor.Red))):
+        with engine(results(10)) as server:
+            search(Query("heart", 5, endpoint=server.address, safe=safe, **wanted), [source])
+            (asked,) = server.queries
+        assert asked["p"] == ("1" if safe else "-1")
+        for part in ("size:Large", "type:clipart", "layout:Wide", "color:Red", "license:Public"):
+            assert part.lower() in asked["f"].lower()
+
+
+def test_by_default_it_asks_as_the_lesson_does():
+    with engine(results(10)) as server:
+        search(Query("heart", 5, endpoint=server.address))
+    (asked,) = server.queries
+    assert asked["p"] == "1" and "type:Photo" in asked["f"] and "layout:Square" in asked["f"]
+
+
+def test_a_filter_that_is_none_is_named():
+    with pytest.raises(SearchError, match="size is one of Cached, Small, Medium, Large, Wallpaper, not 'huge'"):
+        search(Query("heart", size="huge"))
+
+
+def test_no_network_is_a_sentence():
+    began = time.monotonic()
+    with pytest.raises(SearchError, match="cannot be reached"):
+        search(Query("heart", endpoint="http://127.0.0.1:9"))  # nobody listens there
+    assert time.monotonic() - began < BOUND
+
+
+def test_what_was_lent_is_given_back():
+    import requests
+    from ddgs.http_client import HttpClient
+    from jmd_imagescraper import core
+
+    assert core.requests is requests and HttpClient.request.__module__ == "ddgs.http_client"
