@@ -70,7 +70,8 @@ class Card:
         facts = [f"This model says which of {names} a picture is most like; it knows nothing else."]
         if training:
             start = "starting from weights that had seen ImageNet's photographs" if training.get("pretrained") else ""
-            epochs = f"for {training['epochs']} epochs" if "epochs" in training else ""
+            n = training.get("epochs")
+            epochs = f"for {n} epoch{'s' * (n != 1)}" if n else ""
             source = {"sample": "drawn by the project", "search": "found by a search engine"}.get(
                 training.get("source")
             )
