@@ -102,7 +102,9 @@ def become_kernel(args, env, cwd):
         os.environ.update(env | ALONE)
         os.chdir(cwd)
         try:
-            Path("/proc/self/oom_score_adj").write_text("500")  # if memory ends after all, a kernel goes, not the server
+            Path("/proc/self/oom_score_adj").write_text(
+                "500"
+            )  # if memory ends after all, a kernel goes, not the server
         except OSError:
             pass
         logging.basicConfig(stream=sys.__stderr__, level=logging.WARNING)  # to the server's log, not to the page

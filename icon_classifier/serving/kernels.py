@@ -307,7 +307,9 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     def _handle_kernel_died(self, kernel_id):
         self.log.warning("Kernel %s died.", kernel_id)
-        asyncio.ensure_future(self.shutdown_kernel(kernel_id))
+        self._ending = asyncio.ensure_future(
+            self.shutdown_kernel(kernel_id)
+        )  # a task that nothing refers to may vanish
 
     async def shutdown_all(self, now=True):
         if self._forkserver:
