@@ -266,7 +266,8 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     async def start_kernel(self, *, kernel_id=None, **kwargs):
         """Start a kernel and return its id; raises HTTP error 503 where there is no place for another one."""
-        if self.visitors() >= await self.places_ready():
+        room = await self.places_ready()
+        if self.visitors() >= room:  # from here to `add` nothing is awaited: nobody can slip in between
             raise HTTPError(503, "There is no place for another visitor.")
         kernel_id = kernel_id or str(uuid.uuid4())
         self._arriving.add(kernel_id)
@@ -307,9 +308,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     def _handle_kernel_died(self, kernel_id):
         self.log.warning("Kernel %s died.", kernel_id)
-        self._ending = asyncio.ensure_future(
-            self.shutdown_kernel(kernel_id)
-        )  # a task that nothing refers to may vanish
+        self._ending = asyncio.ensure_future(self.shutdown_kernel(kernel_id))  # kept, or it may vanish
 
     async def shutdown_all(self, now=True):
         if self._forkserver:

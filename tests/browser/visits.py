@@ -47,8 +47,8 @@ def visit(browser, address):
         open_page(page, address)
         yield page
         if not page.is_closed():
-            page.close(run_before_unload=True)
-            until(page.is_closed, 5)
+            with page.expect_event("close"):
+                page.close(run_before_unload=True)
 
 
 def get(address, method="GET", data=None, **headers):
