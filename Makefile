@@ -43,9 +43,10 @@ test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromi
 	  2>&1 | grep --line-buffered -vE '^ [-+~] '
 	@touch $@
 
-bench: .venv/ready ## print what the twin saves, beside fastai's own figures
+bench: .venv/ready .venv-page/ready ## print what the twin and the forked kernels save, beside fastai's and the page of 2021
 	@test -f export/export.onnx || $(MAKE) --no-print-directory train
 	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/twin.py
+	@$(BIN)/python benchmarks/serving.py
 
 lock: .venv/ready ## compile the pins from pyproject.toml anew
 	$(UV) compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \

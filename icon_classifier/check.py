@@ -1,4 +1,4 @@
-"""First floor: the preflight. Would a host be able to serve this page, and to how many visitors?"""
+"""Upper floor: the preflight. Would a host be able to serve this page, and to how many visitors?"""
 
 import gzip
 import os
@@ -18,6 +18,7 @@ from pathlib import Path
 from PIL import Image
 
 from .classifier import ExportError, load_classifier
+from .serving.memory import used
 
 SLUG = 500e6  # bytes, compressed: Heroku's limit
 MEMORY = 512e6  # bytes: a small dyno's
@@ -160,7 +161,7 @@ def _ask(port, path):
 
 
 def _memory(pid):
-    """The bytes that a process and its descendants take, shared ones divided among those who share them (PSS)."""
+    """The bytes that a process and its descendants use."""
     children = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -168,13 +169,7 @@ def _memory(pid):
         except OSError:
             continue  # it has just ended
         children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    total, waiting = 0, [pid]
-    while waiting:
-        pid = waiting.pop()
-        waiting += children.get(pid, [])
-        try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total
+    family = [pid]
+    for pid in family:  # which grows meanwhile
+        family += children.get(pid, [])
+    return used(family)

@@ -35,6 +35,18 @@ def site(tmp_path_factory):
     return furnish(folder)
 
 
+@pytest.fixture(scope="session")
+def browser():
+    import chromium
+    import visits
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium.find(), args=visits.ARGS)
+        yield browser
+        browser.close()
+
+
 def furnish(folder):
     """Copy what a host needs to serve the page into `folder`."""
     (folder / "notebooks").mkdir(exist_ok=True)
@@ -44,10 +56,11 @@ def furnish(folder):
 
 
 @contextmanager
-def serve(folder, environment, line=None, ready="voila/static/voila.js"):
+def serve(folder, environment, line=None, ready="voila/static/voila.js", more="", **variables):
     """Run the Procfile's line in `folder` as Heroku does (PORT set, PYTHONPATH the code's root); yield the address.
 
-    `line` and `ready` (an address below the server's that answers once it is up) serve something else than the page.
+    `line` and `ready` (an address below the server's that answers once it is up) serve something else than the page;
+    `more` are arguments for the end of the line, `variables` more of the environment.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -56,9 +69,9 @@ def serve(folder, environment, line=None, ready="voila/static/voila.js"):
     path = f"{ROOT / environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
     with open(folder / f"{environment}.log", "w+") as log:
         server = subprocess.Popen(
-            ["bash", "-c", f"exec {line}"],
+            ["bash", "-c", f"exec {line} {more}"],
             cwd=folder,
-            env={**os.environ, "PORT": str(port), "PATH": path, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PORT": str(port), "PATH": path, "PYTHONPATH": str(ROOT), **variables},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -67,8 +80,9 @@ def serve(folder, environment, line=None, ready="voila/static/voila.js"):
             _wait_for(f"http://127.0.0.1:{port}/{ready}", server, log)
             yield f"http://127.0.0.1:{port}/"
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
+            if server.poll() is None:  # a test may have ended it
+                os.killpg(server.pid, signal.SIGTERM)
+                server.wait(30)
 
 
 def _wait_for(address, server, log, seconds=60):

@@ -10,8 +10,10 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from ..card import in_words
-from ..classifier import ExportError, load_classifier
+from ..classifier import ExportError
 from ..pictures import PictureError, open_picture
+from . import memory
+from .preloaded import find_classifier
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class IconPage:
 
         self.classifier = self._no_model = None
         try:
-            self.classifier = load_classifier(export) if isinstance(export, (str, Path)) else export
+            self.classifier = find_classifier(export) if isinstance(export, (str, Path)) else export
             self.about.value = html.escape(f"This page can tell apart {in_words(self.classifier.names)}.")
         except ExportError as error:
             self._no_model = str(error)
@@ -79,7 +81,8 @@ class IconPage:
     def _kindly(self, action):
         """Run `action`; whatever it raises reaches the visitor as a sentence and the log in full."""
         try:
-            action()
+            with memory.turn():
+                action()
         except PictureError as error:
             self.prediction.value = str(error)
         except Exception:

@@ -3,28 +3,12 @@
 import urllib.error
 import urllib.request
 
-import chromium
 import pytest
 from conftest import furnish, python, serve
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
+from visits import answer, open_page, press, upload
 
 ENVIRONMENTS = {".venv": "7", ".venv-page": "8"}  # what authors have, what a host installs: their ipywidgets
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.find(), args=ARGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", params=ENVIRONMENTS)
@@ -41,25 +25,6 @@ def page(browser, address):
         page = context.new_page()
         open_page(page, address)
         yield page
-
-
-def open_page(page, address):
-    page.goto(address, wait_until="domcontentloaded", timeout=90_000)
-    page.get_by_role("button", name="Classify Icon").wait_for(timeout=90_000)
-
-
-def upload(page, file):
-    with page.expect_file_chooser() as chooser:
-        page.locator(".icon-upload").click()
-    chooser.value.set_files(file)
-
-
-def press(page):
-    page.get_by_role("button", name="Classify Icon").click()
-
-
-def answer(page):
-    return page.locator(".icon-prediction")
 
 
 def test_a_visitor_reads_the_right_names(page, site):

@@ -1,0 +1,119 @@
+"""Upper floor: the door that visitors come in by: who is refused, and in what words.
+
+`voila.json` names `Door` as Voila's identity provider, which is asked about every request before it is answered and
+may add addresses to the server; and `Connection` for the websockets. There are no accounts and no cookies here.
+"""
+
+import os
+import random
+from pathlib import Path
+from string import Template
+from urllib.parse import urlsplit
+
+from jupyter_server.auth.identity import IdentityProvider, User
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.utils import url_path_join
+from tornado.web import HTTPError
+from voila.tornado.handler import TornadoVoilaHandler
+
+TEMPLATE = Path(__file__).with_name("template")
+FULL = (
+    "All places are taken",
+    "So many people are here that there is no place left just now. This page tries again by itself in a few seconds; "
+    "you need not do anything.",
+)
+SORRY = "Something went wrong", "Something went wrong on this side. Please try again in a moment."
+NOTHING = "Nothing is here", "There is no page at this address."
+
+
+class Door(IdentityProvider):
+    """Lets every visitor in, but nobody whom another site sends to change something."""
+
+    async def get_user(self, handler):
+        """The visitor; raises HTTP error 403 for a request that changes something and comes from another site.
+
+        Voila's own page could not prove where it comes from by a cookie (it sends none), so that voila.json turns
+        that check off; every browser names the site in the header Origin.
+        """
+        request = handler.request
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            site = urlsplit(request.headers.get("Origin", "")).netloc
+            if site != request.host or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+                raise HTTPError(403, "A page of another site may not do this.")
+        if kernel_id := handler.path_kwargs.get("kernel_id"):
+            handler.kernel_manager.seen(kernel_id)
+        return await super().get_user(handler) if self.token else User("visitor")
+
+    def get_handlers(self):
+        """The addresses that are added to Voila's, which come after these."""
+        voila = self.parent
+        page = {
+            "template_paths": [str(TEMPLATE), *voila.template_paths],
+            "config": voila.config,
+            "voila_configuration": voila.voila_configuration,
+        }
+        if voila.notebook_path:
+            page["notebook_path"] = os.path.relpath(voila.notebook_path, voila.root_dir)
+        address = "/()" if voila.notebook_path else "/voila/render/(.*)"
+        handlers = [("/healthz", HealthHandler), ("/robots.txt", RobotsHandler), (address, PageHandler, page)]
+        return [(url_path_join(voila.server_url, path), *rest) for path, *rest in handlers]
+
+
+class PageHandler(TornadoVoilaHandler):
+    """The page, which costs a kernel; where there is no place for one, words and the promise to try again."""
+
+    def head(self, path=None):
+        """For those who ask whether the page is there."""
+        self.set_header("Content-Type", "text/html")
+
+    def write_error(self, status_code, **kwargs):
+        title, words = {503: FULL, 404: NOTHING}.get(status_code, SORRY)
+        again = ""
+        if status_code == 503:
+            seconds = random.randint(5, 15)  # not all of them at the same moment
+            self.set_header("Retry-After", str(seconds))
+            again = f'<meta http-equiv="refresh" content="{seconds}">'
+        self.set_header("Content-Type", "text/html")
+        page = Template((TEMPLATE / "sorry.html").read_text(encoding="utf-8"))
+        self.finish(page.substitute(title=title, words=words, again=again))
+
+
+class HealthHandler(JupyterHandler):
+    """For a host that asks whether the server is alive: how many visitors there are, and how many there may be."""
+
+    async def get(self):
+        kernels = self.kernel_manager
+        self.finish({"visitors": kernels.visitors(), "places": await kernels.places_ready(), "forked": kernels.forks()})
+
+    head = get
+
+
+class RobotsHandler(JupyterHandler):
+    """Asks crawlers to stay away: each of their visits would start a kernel."""
+
+    def get(self):
+        self.set_header("Content-Type", "text/plain")
+        self.finish("User-agent: *\nDisallow: /\n")
+
+    head = get
+
+
+class Connection(ZMQChannelsWebsocketConnection):
+    """The websocket between a page and its kernel. Jupyter drops what visitors may not send; this, what is damaged."""
+
+    def handle_incoming_message(self, incoming_msg):
+        """Pass a message on; close the connection at one that cannot be read."""
+        try:
+            if isinstance(incoming_msg, bytes):
+                self._check_parts(incoming_msg)
+            super().handle_incoming_message(incoming_msg)
+        except Exception as error:  # whatever a hostile client makes of its bytes
+            self.log.warning("A damaged message to kernel %s: %s", self.kernel_id, type(error).__name__)
+            self.websocket_handler.close(1003)
+
+    def _check_parts(self, frame):
+        """A frame begins with the number of its parts. Jupyter believes it and makes a list of so many."""
+        size, order = (8, "little") if self.subprotocol else (4, "big")
+        if not 0 < int.from_bytes(frame[:size], order) < min(len(frame) // size, 1000):
+            raise ValueError("a wrong number of parts")

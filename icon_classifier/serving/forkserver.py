@@ -1,0 +1,128 @@
+"""Upper floor: the process that is ready to be a kernel, and becomes one for each visitor by forking.
+
+It has imported what a kernel needs and read the classifier. A fork shares all that memory and takes milliseconds. What
+may not be copied by a fork must not exist here: other threads, zmq's context, an event loop, IPython's shell; they are
+made in the child. `kernels.py` starts this process and speaks with it over a socket, in one message a kernel.
+"""
+
+import gc
+import importlib
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ALONE = {"ORT_DISABLE_TELEMETRY": "1", **ONE_THREAD}  # the environment that keeps libraries from starting threads
+
+# What IPKernelApp and its shell import as they start.
+KERNEL = """ipykernel.ipkernel ipykernel.kernelapp ipykernel.debugger IPython.core.completer IPython.core.completerlib
+IPython.core.debugger IPython.core.logger IPython.core.oinspect IPython.core.profileapp IPython.extensions.storemagic
+faulthandler importlib.readers matplotlib_inline.backend_inline pdb psutil tornado.gen tornado.locks
+tornado.platform.asyncio tornado.queues""".split()
+
+
+def main(channel, exports):
+    """Warm up with the exports at the paths `exports`, tell so over the socket `channel`, and fork until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
+    try:
+        report = warm_up(exports)
+    except BaseException as error:
+        channel.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
+        raise
+    channel.send(json.dumps(report).encode())
+    serve(channel)
+
+
+def warm_up(exports):
+    """Load what kernels share; returns what `main` reports. Raises RuntimeError where forking would not be safe."""
+    sys.modules["debugpy"] = None  # its import fails: no debugger for visitors; it would be 10 MB a kernel
+    for name in KERNEL:
+        try:
+            importlib.import_module(name)
+        except ImportError:  # in another version the part may have moved; then each kernel imports it
+            pass
+
+    from ..classifier import ExportError
+    from . import memory, page, preloaded  # noqa: F401
+
+    words = []
+    for path in exports:
+        try:
+            preloaded.preload(path)
+        except ExportError as error:  # the page says the same to its visitors
+            words.append(str(error))
+    threads = len(os.listdir("/proc/self/task"))
+    if threads > 1:
+        raise RuntimeError(f"{threads} threads are running after the imports, and a fork copies only one of them")
+    gc.collect()
+    memory.trim()
+    gc.freeze()  # a collection in a child would write to every page, and so copy it
+    return {"ready": words, "heavy": "torch" in sys.modules}
+
+
+def serve(channel):
+    """Answer each request for a kernel with its pid and its pidfd; when the other side is gone, end all kernels."""
+    kernels = {}  # the pidfd of each, which is readable once it has ended, and its pid
+    poller = select.poll()
+    poller.register(channel, select.POLLIN)
+    while True:
+        for ready, _ in poller.poll():
+            if ready in kernels:
+                poller.unregister(ready)
+                os.waitpid(kernels.pop(ready), 0)
+                os.close(ready)
+            elif request := channel.recv(1 << 20):
+                pid = os.fork()
+                if pid == 0:
+                    channel.close()
+                    for pidfd in kernels:
+                        os.close(pidfd)
+                    become_kernel(**json.loads(request))
+                pidfd = os.pidfd_open(pid)
+                kernels[pidfd] = pid
+                poller.register(pidfd, select.POLLIN)
+                socket.send_fds(channel, [json.dumps(pid).encode()], [pidfd])
+            else:
+                for pidfd in kernels:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                return
+
+
+def become_kernel(args, env, cwd):
+    """Be the kernel that `python -m ipykernel_launcher *args` would be; does not return."""
+    try:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.clear()
+        os.environ.update(env | ALONE)
+        os.chdir(cwd)
+        try:
+            Path("/proc/self/oom_score_adj").write_text(
+                "500"
+            )  # if memory ends after all, a kernel goes, not the server
+        except OSError:
+            pass
+        logging.basicConfig(stream=sys.__stderr__, level=logging.WARNING)  # to the server's log, not to the page
+
+        import ipywidgets
+        from ipykernel.kernelapp import IPKernelApp
+
+        app = IPKernelApp.instance()
+        app.parent_handle = os.getppid()  # its default was read from the environment when the class was made
+        app.capture_fd_output = False
+        app.initialize([*args, "--HistoryManager.enabled=False"])
+        ipywidgets.register_comm_target(app.kernel)  # which its import does only where a kernel exists already
+        app.start()
+    except BaseException:
+        logging.exception("a kernel could not run")
+    finally:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

@@ -1,0 +1,82 @@
+"""Upper floor: memory, which is what many visitors have to share."""
+
+import ctypes
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+MB = 1 << 20
+
+
+def limit(root="/"):
+    """The bytes of memory that this process and its children may use together.
+
+    The machine's, or less where a container's control group (cgroup, version 1 or 2) says so. `root` is where /proc
+    and /sys are.
+    """
+    root = Path(root)
+    found = [int(line.split()[1]) << 10 for line in _lines(root / "proc/meminfo") if line.startswith("MemTotal:")]
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2
+            mount, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            mount, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # A container often sees its own group at the mount's top, whatever the path says; and every group above counts.
+        here = Path(path.lstrip("/"))
+        for group in (here, *here.parents):
+            found += [int(value) for value in _lines(mount / group / name) if value.isdigit()]
+    if not found:  # no Linux
+        import psutil
+
+        found = [psutil.virtual_memory().total]
+    return min(found)
+
+
+def used(pids):
+    """The bytes of memory that the processes `pids` use, pages that they share counted once among them (PSS)."""
+    total = 0
+    for pid in pids:
+        total += sum(int(line.split()[1]) << 10 for line in _lines(f"/proc/{pid}/smaps_rollup") if line[:4] == "Pss:")
+    return total
+
+
+def _lines(path):
+    try:
+        return Path(path).read_text().splitlines()
+    except (OSError, ValueError):
+        return []
+
+
+def trim():
+    """Give freed memory back to the machine; the allocator of Linux keeps it otherwise. Nothing elsewhere."""
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except AttributeError:  # a C library other than glibc
+            pass
+
+
+@contextmanager
+def turn():
+    """Wait until no other kernel on this machine is at work, and hold them off meanwhile; give memory back after.
+
+    A large photo takes 100 MB while it is decoded: on a small machine only one at a time fits. The lock ends with the
+    process, however that ends.
+    """
+    if fcntl is None:
+        yield
+        return
+    with open(__file__, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            trim()

@@ -1,0 +1,384 @@
+"""Many visitors on the served page: their kernels end, their number is bounded, and none of them harms another."""
+
+import json
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+import websocket
+from conftest import serve
+from playwright.sync_api import expect
+from visits import (
+    answer,
+    get,
+    health,
+    kernel_of,
+    kernels,
+    leave,
+    open_page,
+    press,
+    server_of,
+    until,
+    upload,
+    visit,
+    warm_process,
+)
+
+PLACES = 12
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    more = "--VisitorKernelManager.absence=5"  # the last test takes the setting that visitors meet
+    with serve(site, ".venv-page", more=more, ICON_VISITORS=str(PLACES)) as address:
+        assert health(address) == {"visitors": 0, "places": PLACES, "forked": True}
+        yield address
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(request):
+    """Each test begins without visitors; those of the test before leave within the time that the page allows them."""
+    if "address" in request.fixturenames:
+        address = request.getfixturevalue("address")
+        server = server_of(address)
+        assert until(lambda: not health(address)["visitors"] and not kernels(server), 30), health(address)
+
+
+@pytest.fixture
+def server(address):
+    return server_of(address)
+
+
+def star(site):
+    return site / "photos/sample/valid/star/material-001.png"
+
+
+def test_a_kernel_lasts_as_long_as_its_page(browser, address, server, site):
+    with browser.new_context() as context:
+        page = context.new_page()
+        open_page(page, address)
+        (first,) = kernels(server)
+        assert first.ppid() == warm_process(server).pid
+        page.reload()
+        page.get_by_role("button", name="Classify Icon").wait_for()
+        assert until(lambda: not first.is_running(), 5) and len(kernels(server)) == 1
+        page.goto(address + "robots.txt")
+        assert until(lambda: not kernels(server), 5), "the page was left, its kernel stayed"
+        page.go_back()
+        page.get_by_role("button", name="Classify Icon").wait_for()
+        upload(page, star(site))
+        press(page)
+        expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
+        page.close(run_before_unload=True)
+        assert until(lambda: not kernels(server), 5), "the tab was closed, its kernel stayed"
+        assert context.cookies() == []
+
+
+def test_nothing_is_asked_of_another_host_and_nothing_breaks_the_policy(browser, address, site):
+    with browser.new_context() as context:
+        page, asked, complaints = context.new_page(), [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda opened: asked.append(opened.url.replace("ws:", "http:")))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        open_page(page, address)
+        upload(page, star(site))
+        press(page)
+        expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
+        assert len(asked) > 10 and any(url.endswith("/channels") or "/channels?" in url for url in asked)
+        assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+        assert complaints == []
+        policy = get(address, "HEAD")[1]["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "http" not in policy
+        # The policy holds in this browser: what the page is told to fetch from elsewhere is not fetched.
+        page.evaluate("fetch('http://localhost:9/').catch(() => {})")
+        assert until(lambda: any("Content Security Policy" in text for text in complaints), 5)
+
+
+def test_who_only_looks_costs_no_kernel(address, server):
+    for path, method in (("", "HEAD"), ("healthz", "GET"), ("healthz", "HEAD"), ("robots.txt", "GET")):
+        status, _, text = get(address + path, method)
+        assert status == 200 and bool(text) == (method == "GET")
+    assert "Disallow: /\n" in get(address + "robots.txt")[2]
+    assert not kernels(server) and health(address)["visitors"] == 0
+
+
+def test_a_full_house_is_a_kind_page_that_tries_again(browser, site):
+    with serve(site, ".venv-page", ICON_VISITORS="1") as address, visit(browser, address) as first:
+        status, headers, text = get(address)
+        assert status == 503 and "no place left" in text and 'http-equiv="refresh"' in text
+        assert 1 <= int(headers["Retry-After"]) <= 60 and "http" not in text.replace("http-equiv", "")
+        with browser.new_context() as context:
+            second = context.new_page()
+            assert second.goto(address).status == 503
+            expect(second.get_by_role("heading")).to_have_text("All places are taken")
+            upload(first, star(site))  # who is in is not disturbed
+            press(first)
+            expect(answer(first)).to_contain_text("Prediction: star", timeout=20_000)
+            first.close(run_before_unload=True)
+            second.get_by_role("button", name="Classify Icon").wait_for(timeout=30_000)
+        assert len(kernels(server_of(address))) <= 1
+
+
+def test_twenty_at_once_are_served_or_kindly_refused(address, server):
+    begin = time.monotonic()
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(lambda _: get(address), range(20)))
+    seconds = time.monotonic() - begin
+    served = [text for status, _, text in found if status == 200]
+    refused = [text for status, _, text in found if status == 503 and "no place left" in text]
+    assert (len(served), len(refused)) == (PLACES, 20 - PLACES) and len(kernels(server)) == PLACES
+    assert len({kernel_of(text) for text in served}) == PLACES
+    assert seconds < 6, f"the slowest waited {seconds:.1f} s"
+
+
+def test_a_killed_kernel_costs_its_visitor_a_sentence(browser, address, server, site):
+    with visit(browser, address) as other:
+        (theirs,) = kernels(server)
+        with visit(browser, address) as page:
+            (mine,) = set(kernels(server)) - {theirs}
+            mine.kill()
+            expect(page.get_by_role("alert")).to_contain_text("To go on, reload it", timeout=10_000)
+            assert not mine.is_running() or mine.status() == psutil.STATUS_ZOMBIE
+            assert until(lambda: health(address)["visitors"] == 1, 5), "a dead kernel takes a place"
+            page.get_by_role("button", name="Reload the page").click()
+            page.get_by_role("button", name="Classify Icon").wait_for()
+            expect(page.get_by_role("alert")).to_be_hidden()
+            for visitor in (page, other):
+                upload(visitor, star(site))
+                press(visitor)
+                expect(answer(visitor)).to_contain_text("Prediction: star", timeout=20_000)
+
+
+def test_who_comes_back_to_a_culled_page_reads_so(browser, site):
+    more = "--MappingKernelManager.cull_idle_timeout=3 --MappingKernelManager.cull_interval=1"
+    with serve(site, ".venv-page", more=more) as address, visit(browser, address) as page:
+        expect(page.get_by_role("alert")).to_contain_text("it was not used for a while", timeout=20_000)
+        assert not kernels(server_of(address))
+
+
+def test_other_sites_end_nobodys_kernel(browser, address, server):
+    with visit(browser, address) as page:
+        kernel_id = kernel_of(page.content())
+        shutdown, delete = f"{address}voila/api/shutdown/{kernel_id}", f"{address}api/kernels/{kernel_id}"
+        for target, method in ((shutdown, "POST"), (delete, "DELETE")):
+            for headers in (
+                {},
+                {"Origin": "null"},
+                {"Origin": "http://evil.example"},
+                {"Origin": address.rstrip("/"), "Sec_Fetch_Site": "cross-site"},
+            ):
+                assert get(target, method, data=b"" if method == "POST" else None, **headers)[0] in (403, 404)
+        # A real browser on a page of another site (to it, localhost is another one than 127.0.0.1).
+        with browser.new_context() as context:
+            evil = context.new_page()
+            evil.goto(address.replace("127.0.0.1", "localhost") + "robots.txt")
+            evil.route("**/*", lambda route: route.continue_())
+            done = evil.evaluate(
+                """async (to) => { navigator.sendBeacon(to, new FormData());
+                await fetch(to, {method: 'POST', mode: 'no-cors'}).catch(() => {}); return true }""",
+                shutdown,
+            )
+            assert done
+        assert len(kernels(server)) == 1 and health(address)["visitors"] == 1
+        expect(page.get_by_role("alert")).to_be_hidden()
+        assert get(shutdown, "POST", data=b"", Origin=address.rstrip("/"))[0] == 204
+        assert until(lambda: not kernels(server), 5)
+
+
+# A hostile client. The visitor beside it must notice nothing.
+
+
+def message(msg_type, channel="shell", **content):
+    header = {"msg_id": "1", "msg_type": msg_type, "username": "", "session": "s", "date": "", "version": "5.3"}
+    return {"channel": channel, "header": header, "parent_header": {}, "metadata": {}, "content": content}
+
+
+def frame(channel, header, *parts):
+    """A frame of Jupyter's binary websocket protocol, v1."""
+    pieces = [channel.encode(), json.dumps(header).encode(), *(json.dumps(part).encode() for part in parts)]
+    offsets = [8 * (len(pieces) + 2)]
+    for piece in pieces:
+        offsets.append(offsets[-1] + len(piece))
+    return b"".join(number.to_bytes(8, "little") for number in (len(offsets), *offsets)) + b"".join(pieces)
+
+
+def connect(address, kernel_id, **options):
+    return websocket.create_connection(
+        f"ws{address.removeprefix('http')}api/kernels/{kernel_id}/channels", timeout=10, **options
+    )
+
+
+V1 = ["v1.kernel.websocket.jupyter.org"]
+BIG = 1 << 62
+BROKEN = [
+    (V1, b""),
+    (V1, b"\0" * 8),
+    (V1, b"\xff" * 64),
+    (V1, BIG.to_bytes(8, "little")),  # a list of so many parts would take all memory
+    (V1, (3).to_bytes(8, "little") + BIG.to_bytes(8, "little") * 3),
+    (V1, "text where bytes are due"),
+    ([], b"\xff\xff\xff\xff"),
+    ([], (1 << 30).to_bytes(4, "big")),
+    ([], "not JSON"),
+    ([], "[" * 100_000),
+    ([], json.dumps({"channel": "nowhere"})),
+    ([], json.dumps({"channel": "shell"})),
+    ([], json.dumps(message("comm_msg") | {"header": None})),
+]
+
+
+@pytest.fixture
+def bystander(browser, address, site):
+    with visit(browser, address) as page:
+        yield page
+        upload(page, star(site))
+        press(page)
+        expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_no_visitor_runs_code(address, server, bystander, tmp_path):
+    trace, kernel_id = tmp_path / "trace", kernel_of(get(address)[2])
+    code = {
+        "code": f"open({str(trace)!r}, 'w')",
+        "silent": False,
+        "user_expressions": {"a": f"open({str(trace)!r}, 'w')"},
+    }
+    for protocols in (V1, []):
+        hostile = connect(address, kernel_id, subprotocols=protocols)
+        for channel in ("shell", "control", "stdin", "iopub"):
+            for kind in ("execute_request", "complete_request", "inspect_request", "debug_request", "input_reply"):
+                sent = message(kind, channel, **code)
+                if protocols:
+                    parts = (sent["header"], {}, {}, sent["content"])
+                    hostile.send_binary(frame(channel, *parts))
+                else:
+                    hostile.send(json.dumps(sent))
+        hostile.close()
+    time.sleep(1)
+    assert not trace.exists()
+    # The same frame is understood where it is allowed: the refusal above is no misunderstanding.
+    hostile = connect(address, kernel_id, subprotocols=V1)
+    hostile.send_binary(frame("shell", message("kernel_info_request")["header"], {}, {}, {}))
+    while b"kernel_info_reply" not in hostile.recv():
+        pass
+    hostile.close()
+
+
+def test_damaged_frames_cost_only_their_sender(address, server, bystander):
+    kernel_id, before = kernel_of(get(address)[2]), server.memory_info().rss
+    for protocols, payload in BROKEN:
+        hostile = connect(address, kernel_id, subprotocols=protocols)
+        hostile.send_binary(payload) if isinstance(payload, bytes) else hostile.send(payload)
+        hostile.close()
+        assert health(address)["visitors"] == 2
+    hostile = connect(address, kernel_id)
+    with pytest.raises((websocket.WebSocketException, OSError)):
+        hostile.send_binary(b"\0" * (49 << 20))  # over the limit: the server hangs up, and does not keep it
+        while hostile.recv():
+            pass
+    assert server.memory_info().rss < before + (64 << 20)
+
+
+def test_a_guessed_kernel_id_gets_nothing(address, bystander):
+    for guess in ("00000000-0000-4000-8000-000000000000", "a-a-a-a-a", "%2e%2e-a-a-a-a"):
+        with pytest.raises((websocket.WebSocketBadStatusException, websocket.WebSocketException)):
+            connect(address, guess)
+        assert get(f"{address}api/kernels/{guess}")[0] in (403, 404)
+    for path in ("api/kernels", "api/sessions", "api/contents", "voila/api/contents", "metrics", "api/status"):
+        status, _, text = get(address + path)
+        assert status in (403, 404) and "kernel" not in text.lower(), path
+    kernel_id = kernel_of(bystander.content())
+    with pytest.raises(websocket.WebSocketBadStatusException):  # not even with the right id from another site
+        connect(address, kernel_id, origin="http://evil.example")
+
+
+def test_nothing_is_served_but_the_pages_own_pictures(address, server, site):
+    (site / "notebooks/dog.png").write_bytes(star(site).read_bytes())
+    assert get(f"{address}voila/files/dog.png", "HEAD")[0] == 200
+    for path in (
+        "icon_classifier.ipynb",
+        "../export/export.pkl",
+        "../export/card.json",
+        "%2e%2e/voila.json",
+        "/etc/passwd",
+    ):
+        assert get(f"{address}voila/files/{path}")[0] in (400, 403, 404), path
+    for override in ("?template=nope", "?theme=dark", "?voila-template=nope"):
+        assert get(address + override)[0] == 200  # the page as ever, and no request that hangs
+    assert len(kernels(server)) == 3
+
+
+# The end of the server
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_server_leaves_nobody_behind(site, number):
+    with serve(site, ".venv-page", ICON_VISITORS="5") as address:
+        server = server_of(address)
+        for _ in range(3):
+            get(address)
+        family = [warm_process(server), *kernels(server)]
+        assert len(family) == 4
+        begin = time.monotonic()
+        server.send_signal(number)
+        assert psutil.wait_procs([server, *family], 10)[1] == []
+        assert time.monotonic() - begin < 10
+
+
+def test_a_killed_warm_process_is_replaced(browser, site):
+    with serve(site, ".venv-page", ICON_VISITORS="5") as address, visit(browser, address) as page:
+        server = server_of(address)
+        warm = warm_process(server)
+        orphans = kernels(server)
+        warm.kill()
+        expect(page.get_by_role("alert")).to_contain_text("To go on, reload it", timeout=10_000)
+        assert psutil.wait_procs(orphans, 5)[1] == []
+        page.get_by_role("button", name="Reload the page").click()
+        page.get_by_role("button", name="Classify Icon").wait_for()
+        assert warm_process(server) != warm and len(kernels(server)) == 1 and health(address)["forked"]
+
+
+def test_after_forty_visits_nothing_is_left(browser, site):
+    """Closed, reloaded, left in the middle of loading, fetched by a program, aborted."""
+
+    def closed(address):
+        with visit(browser, address) as page:
+            upload(page, star(site))
+            press(page)
+            expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
+
+    def reloaded(address):
+        with visit(browser, address) as page:
+            page.reload()
+            page.get_by_role("button", name="Classify Icon").wait_for()
+
+    def left_early(address):
+        with browser.new_context() as context:
+            context.new_page().goto(address, wait_until="commit")
+
+    def aborted(address):
+        with socket.create_connection(("127.0.0.1", int(address.rstrip("/").rsplit(":", 1)[1]))) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    with serve(site, ".venv-page", ICON_VISITORS="40") as address:
+        server = server_of(address)
+
+        def memory():
+            return sum(process.memory_full_info().pss for process in (server, warm_process(server)))
+
+        for _ in range(4):  # what a first visit loads for good is no leak
+            closed(address)
+            leave(address, get(address)[2])
+        assert until(lambda: not kernels(server), 10)
+        before, files = memory(), server.num_fds()
+        for _ in range(4):
+            for kind in (closed, reloaded, left_early, left_early, aborted, aborted, aborted, get, get, get):
+                kind(address)
+        assert until(lambda: not kernels(server), 60), health(address)
+        assert memory() < 1.1 * before, (before >> 20, memory() >> 20)
+        assert server.num_fds() <= files + 5

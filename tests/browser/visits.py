@@ -1,0 +1,105 @@
+"""What the tests of the served page share: a browser, its steps, and a look at the server's processes from outside."""
+
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import psutil
+
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def open_page(page, address):
+    """Go to the page and wait until its widgets are there."""
+    page.goto(address, wait_until="domcontentloaded", timeout=90_000)
+    page.get_by_role("button", name="Classify Icon").wait_for(timeout=90_000)
+
+
+def upload(page, file):
+    with page.expect_file_chooser() as chooser:
+        page.locator(".icon-upload").click()
+    chooser.value.set_files(file)
+
+
+def press(page):
+    page.get_by_role("button", name="Classify Icon").click()
+
+
+def answer(page):
+    return page.locator(".icon-prediction")
+
+
+@contextmanager
+def visit(browser, address):
+    """A visitor of their own (no shared cookies or cache), with the page open."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        open_page(page, address)
+        yield page
+        if not page.is_closed():
+            with page.expect_event("close"):
+                page.close(run_before_unload=True)
+
+
+def get(address, method="GET", data=None, **headers):
+    """(status, headers, text) of a request, whatever the status; `headers`: with _ for -."""
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(address, method=method, data=data, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=90) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read().decode()
+
+
+def leave(address, html):
+    """Tell the server, as the page does, that the visitor who got `html` has gone."""
+    get(f"{address}voila/api/shutdown/{kernel_of(html)}", "POST", b"", Origin=address.rstrip("/"))
+
+
+def kernel_of(html):
+    """The kernel id that a page carries."""
+    return re.search(r'"kernelId": ?"([0-9a-f-]{36})"', html)[1]
+
+
+def health(address):
+    return json.loads(get(address + "healthz")[2])
+
+
+def server_of(address):
+    """The process that listens at `address`."""
+    port = int(address.rstrip("/").rsplit(":", 1)[1])
+    pids = {link.pid for link in psutil.net_connections("tcp") if link.laddr.port == port and link.status == "LISTEN"}
+    return psutil.Process(pids.pop())
+
+
+def kernels(server):
+    """The server's processes that are kernels: with a fork server, its children, else those that run ipykernel."""
+    warm = warm_process(server)
+    if warm:
+        return warm.children()
+    return [child for child in server.children() if "ipykernel_launcher" in child.cmdline()]
+
+
+def warm_process(server):
+    """The process that kernels are forked from, or None."""
+    return next((child for child in server.children() if "icon_classifier.serving.forkserver" in child.cmdline()), None)
+
+
+def until(condition, seconds):
+    """Wait until `condition()` holds; whether it did within `seconds`."""
+    end = time.monotonic() + seconds
+    while not (held := condition()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return bool(held)

@@ -1,0 +1,197 @@
+"""Forked kernels and what bounds their number, without a browser: real processes, real kernels."""
+
+import json
+import os
+import shutil
+
+import psutil
+import pytest
+from conftest import ROOT, python
+
+from icon_classifier.serving import memory
+from icon_classifier.serving.kernels import arguments_of, exports_of
+
+MB = memory.MB
+
+# Starts a visitor's kernel as Voila does, in the folder argv[1], runs the lines argv[2:] there, prints what each shows.
+VISIT = """
+import asyncio, json, logging, sys, time
+from icon_classifier.serving.kernels import VisitorKernelManager
+
+async def main():
+    kernels = VisitorKernelManager(root_dir=sys.argv[1], log=logging.getLogger("kernels"))
+    shown = {"places": await kernels.places_ready(), "forked": kernels.forks(), "lines": []}
+    for _ in range(2):  # a reason is logged once, not for every visitor
+        kernel_id = await kernels.start_kernel(kernel_name="python3", path="")
+    client = kernels.get_kernel(kernel_id).client()
+    client.start_channels()
+    await client.wait_for_ready(timeout=60)
+    for line in sys.argv[2:]:
+        text = []
+        await client.execute_interactive(line, timeout=60, output_hook=lambda message: text.append(message["content"]))
+        shown["lines"].append("".join(part.get("text", "") or str(part.get("evalue", "")) for part in text).strip())
+    client.stop_channels()
+    if kernels.forks():
+        shown["warm"] = kernels._forkserver.process.pid
+    await kernels.shutdown_all()
+    print("shown:", json.dumps(shown))
+
+logging.basicConfig()
+asyncio.run(main())
+"""
+
+
+def visit(folder, *lines, environment=".venv-page", env=None):
+    """What `VISIT` shows of a kernel in `folder`, a dict, and the log."""
+    ran = python("-c", VISIT, str(folder), *lines, environment=environment, env=env or {})
+    assert "shown: " in ran.stdout, ran.stderr
+    return json.loads(ran.stdout.split("shown: ")[1]), ran.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(site, tmp_path_factory):
+    """A copy of the site's notebook and export, which a test may change."""
+    folder = tmp_path_factory.mktemp("kernels")
+    shutil.copytree(site / "export", folder / "export")
+    (folder / "notebooks").mkdir()
+    shutil.copy(ROOT / "notebooks/icon_classifier.ipynb", folder / "notebooks")
+    return folder
+
+
+PAGE = "from icon_classifier.serving.page import IconPage; page = IconPage('../export/export.pkl')"
+SHARED = "from icon_classifier.serving import preloaded; print(page.classifier in preloaded._classifiers.values())"
+PREDICTS = """import io; from PIL import Image; file = io.BytesIO(); Image.new("RGB", (90, 80), "red").save(file, "PNG")
+print(sum(page.classifier.predict(file.getvalue()).probabilities.values()))"""
+COMM = "print(sorted(get_ipython().kernel.comm_manager.targets))"
+PARENT = "import os, sys; print(os.getppid(), os.getcwd())"
+QUIET = "print(os.environ['ORT_DISABLE_TELEMETRY'], 'debugpy' in str(sys.modules.get('debugpy')))"
+
+
+@pytest.mark.parametrize("environment", [".venv", ".venv-page"])
+def test_a_forked_kernel_shares_the_classifier(folder, environment):
+    shown, log = visit(folder / "notebooks", PAGE, SHARED, PREDICTS, COMM, PARENT, QUIET, environment=environment)
+    assert shown["forked"], log
+    said, shared, total, targets, parent, quiet = shown["lines"]
+    assert (said, shared, quiet) == ("", "True", "1 False")
+    assert float(total) == pytest.approx(1, abs=1e-3)
+    assert "'jupyter.widget'" in targets, "the page's widgets would not answer"
+    assert parent == f"{shown['warm']} {folder / 'notebooks'}"
+    assert not psutil.pid_exists(shown["warm"])
+
+
+def test_fastai_is_preloaded_where_there_is_only_the_pickle(folder, tmp_path):
+    (tmp_path / "export").mkdir()
+    shutil.copy(folder / "export/export.pkl", tmp_path / "export")
+    shutil.copytree(folder / "notebooks", tmp_path / "notebooks")
+    heavy, log = visit(tmp_path / "notebooks", PAGE, SHARED, PREDICTS, environment=".venv")
+    assert heavy["forked"], log
+    assert heavy["lines"][:2] == ["", "True"] and float(heavy["lines"][2]) == pytest.approx(1, abs=1e-3)
+    light, _ = visit(folder / "notebooks", environment=".venv")
+    assert heavy["places"] < light["places"] or light["places"] == 1
+
+
+def test_an_export_that_changed_meanwhile_is_read_anew(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "site")
+    changed = f"import os; os.utime({str(tmp_path / 'site/export/export.pkl')!r})"
+    shown, _ = visit(tmp_path / "site/notebooks", changed, PAGE, SHARED, PREDICTS)
+    assert shown["forked"] and shown["lines"][2] == "False" and float(shown["lines"][3]) == pytest.approx(1, abs=1e-3)
+
+
+def test_without_an_export_kernels_are_forked_all_the_same(folder, tmp_path):
+    shutil.copytree(folder / "notebooks", tmp_path / "notebooks")
+    shown, _ = visit(tmp_path / "notebooks", PAGE, "print(page.about.value)")
+    assert shown["forked"] and "To make one, run" in shown["lines"][1]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import threading, time; threading.Thread(target=time.sleep, args=(99,), daemon=True).start()", "2 threads"),
+        ("import sys; sys.modules['ipykernel.ipkernel'] = None; sys.modules['PIL'] = None", "PIL"),
+        ("import os; del os.pidfd_open", "has no pidfds"),
+    ],
+)
+def test_where_forking_is_impossible_kernels_are_plain_and_the_log_says_why_once(folder, tmp_path, code, reason):
+    """A thread in the warm process, a broken import there, and a system without pidfds, as macOS and Windows are."""
+    only_warm = "import sys\nif 'PIL' not in sys.modules and any('forkserver' in a for a in sys.orig_argv):\n    "
+    everywhere = "pidfd" in code
+    (tmp_path / "sitecustomize.py").write_text(code if everywhere else only_warm + code)
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    shown, log = visit(folder / "notebooks", PAGE, PREDICTS, env=env)
+    assert not shown["forked"] and float(shown["lines"][1]) == pytest.approx(1, abs=1e-3)
+    assert [reason in line for line in log.splitlines() if "slower to start" in line] == [True], log
+
+
+def test_the_serving_half_loads_without_fastai_and_without_training():
+    code = """import sys; import icon_classifier.serving.kernels, icon_classifier.serving.forkserver
+import icon_classifier.serving.door, icon_classifier.serving.page
+print([name for name in sys.modules if name.split(".")[0] in ("fastai", "torch") or "classifier.training" in name])"""
+    assert python("-c", code).stdout.strip() == "[]"
+
+
+def test_what_a_notebook_names_is_preloaded(tmp_path):
+    cells = [
+        {"cell_type": "markdown", "source": ['IconPage("no.pkl")']},
+        {"cell_type": "code", "source": ["a = IconPage('../one/export.pkl')\n", 'b = IconPage( "two.pkl" )\n']},
+        {"cell_type": "code", "source": ["c = IconPage(path)"]},
+    ]
+    (tmp_path / "page.ipynb").write_text(json.dumps({"cells": cells}))
+    (tmp_path / "broken.ipynb").write_text("{")
+    found = exports_of([tmp_path / "page.ipynb", tmp_path / "broken.ipynb", tmp_path / "missing.ipynb"])
+    assert found == [str(tmp_path / "../one/export.pkl"), str(tmp_path / "two.pkl")]
+    assert exports_of([ROOT / "notebooks/icon_classifier.ipynb"]) == [str(ROOT / "notebooks/../export/export.pkl")]
+
+
+def test_only_this_pythons_ipykernel_is_forked():
+    import sys
+
+    assert arguments_of([sys.executable, "-m", "ipykernel_launcher", "-f", "x.json"]) == ["-f", "x.json"]
+    assert arguments_of(["/elsewhere/bin/python", "-m", "ipykernel_launcher", "-f", "x.json"]) is None
+    assert arguments_of([sys.executable, "-m", "another_kernel", "-f", "x.json"]) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 2048),
+        ({"cgroup": "0::/\n", "memory.max": "536870912\n"}, 512),  # a container's own view, version 2
+        ({"cgroup": "0::/app/web.1\n", "memory.max": "max\n", "app/memory.max": "268435456\n"}, 256),  # a group above
+        ({"cgroup": "0::/\n", "memory.max": "max\n"}, 2048),
+        ({"cgroup": "7:cpu:/x\n4:memory:/lxc/dyno\n", "memory/memory.limit_in_bytes": "536870912\n"}, 512),  # version 1
+        ({"cgroup": "4:memory:/\n", "memory/memory.limit_in_bytes": "9223372036854771712\n"}, 2048),  # no limit
+    ],
+)
+def test_the_limit_is_the_machines_or_the_groups(tmp_path, files, expected):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal:        2097152 kB\nMemFree:         1 kB\n")
+    for name, text in files.items():
+        path = tmp_path / ("proc/self/cgroup" if name == "cgroup" else f"sys/fs/cgroup/{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert memory.limit(tmp_path) == expected * MB
+
+
+def test_the_limit_of_this_machine_is_no_more_than_it_has():
+    assert 64 * MB < memory.limit() <= psutil.virtual_memory().total
+
+
+def test_one_picture_at_a_time(tmp_path):
+    """Two processes at work would both write their beginning before either writes its end."""
+    work = """import sys, time; from icon_classifier.serving.memory import turn
+with turn(), open(sys.argv[1], "a", buffering=1) as log:
+    log.write("begin "); time.sleep(.4); log.write("end ")"""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: python("-c", work, str(tmp_path / "log")), range(3)))
+    assert (tmp_path / "log").read_text() == "begin end " * 3
+
+
+@pytest.mark.parametrize(("visitors", "expected"), [("3", 3), ("0", None), ("many", None)])
+def test_the_number_of_visitors_can_be_set(folder, visitors, expected):
+    code = """import asyncio; from icon_classifier.serving.kernels import VisitorKernelManager
+async def main():
+    kernels = VisitorKernelManager(); print(await kernels.places_ready()); await kernels.shutdown_all()
+asyncio.run(main())"""
+    ran = python("-c", code, env={"ICON_VISITORS": visitors}, cwd=folder / "notebooks")
+    assert int(ran.stdout) == expected if expected else int(ran.stdout) >= 1, ran.stderr
