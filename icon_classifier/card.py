@@ -62,7 +62,12 @@ class Card:
         if not (named and twinned):
             what = "what it says of the twin" if named else "its list of names"
             raise CardError(f"{path} is damaged: {what} cannot be used. Run the training notebook again.")
-        return cls(**{**vars(card), "names": tuple(card.names)})
+        card = cls(**{**vars(card), "names": tuple(card.names)})
+        try:
+            card.in_prose()
+        except Exception as error:  # figures of another form than ours can fail in many ways
+            raise CardError(f"{path} is damaged ({error!r}). Run the training notebook again.") from None
+        return card
 
     def facts(self):
         """What there is to know, as a list of sentences, each with its figures and what they rest on."""
@@ -98,7 +103,9 @@ class Card:
         lines += ["## What it cannot know", "", *(f"- {limit}" for limit in LIMITS), "", "## Files", ""]
         lines += ["- `export.pkl` is the model, fastai's own. Loading it runs whatever it holds."]
         if self.twin:
-            lines += [f"- `export.onnx` is its twin, in {self.twin['precision']}. {twin_in_words(self.twin)}"]
+            lines += [
+                f"- `export.onnx` is its twin, in {self.twin.get('precision', 'fp32')}. {twin_in_words(self.twin)}"
+            ]
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return "\n".join([*lines, f"- Made with {versions}.", ""])
 
@@ -136,7 +143,9 @@ def _familiarity_in_words(figures):
 
 
 def twin_in_words(twin):
-    words = f"In fp32 its probabilities differ from the pickle's by at most {twin['difference']:.0e}."
+    words = ""
+    if "difference" in twin:
+        words = f"In fp32 its probabilities differ from the pickle's by at most {twin['difference']:.0e}."
     if int8 := twin.get("int8"):
         words += f" In int8 it gives the same name as in fp32 to {int8['same']:.1%} of {int8['photos']} pictures, with "
         words += f"probabilities that differ by {int8['difference']:.4f} on average."

@@ -36,6 +36,9 @@ def test_round_trip(tmp_path):
         lambda card: json.dumps({**card, "twin": {}}),
         lambda card: json.dumps({**card, "twin": {"sha256": "0"}, "preprocessing": None}),
         lambda card: json.dumps({key: value for key, value in card.items() if key != "sha256"}),
+        lambda card: json.dumps({**card, "figures": {"error": 7}}),
+        lambda card: json.dumps({**card, "figures": []}),
+        lambda card: json.dumps({**card, "training": {"epochs": 3}}),
         lambda card: b"\xff\xfe\x00",
     ],
 )

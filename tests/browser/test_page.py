@@ -1,5 +1,6 @@
 """The page as visitors meet it: the Procfile's own line, the real Voila, a real Chromium; ipywidgets 7 and 8."""
 
+import re
 import urllib.error
 import urllib.request
 
@@ -7,6 +8,10 @@ import pytest
 from conftest import furnish, python, serve
 from playwright.sync_api import expect
 from visits import answer, open_page, press, upload
+
+from icon_classifier.card import LIMITS, Card
+from icon_classifier.classifier import load_classifier
+from icon_classifier.serving.page import NOT_STORED
 
 ENVIRONMENTS = {".venv": "7", ".venv-page": "8"}  # what authors have, what a host installs: their ipywidgets
 
@@ -39,6 +44,48 @@ def test_a_visitor_reads_the_right_names(page, site):
         expect(answer(page)).to_contain_text(f"Prediction: {name}; Probability: ", timeout=20_000)
         assert 1 / 3 < float(answer(page).inner_text().split(": ")[-1]) <= 1
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the phone"
+
+
+def test_the_answer_in_words_bars_and_heat(page, site):
+    upload(page, site / "photos/sample/valid/star/material-001.png")
+    expect(page.locator(".icon-look")).to_be_hidden()
+    press(page)
+    expect(page.locator(".icon-note")).to_have_text(re.compile(r"(Almost certainly|Very likely|Probably) star\."))
+    chart = page.locator(".icon-chart span")
+    expect(chart).to_have_count(9)  # three names: each with its name, its bar and its share
+    assert chart.nth(0).inner_text() == "star" and chart.nth(2).inner_text().endswith("%")
+    wide, narrow = (page.locator(".icon-track i").nth(i).bounding_box()["width"] for i in (0, 2))
+    assert wide > 5 * narrow
+    plain = page.locator(".icon-thumbnail img").get_attribute("src")
+    page.locator(".icon-look input").check()
+    page.wait_for_function("before => document.querySelector('.icon-thumbnail img')?.src !== before", arg=plain)
+    page.locator(".icon-look input").uncheck()
+    page.wait_for_function("before => document.querySelector('.icon-thumbnail img')?.src === before", arg=plain)
+    upload(page, site / "photos/sample/valid/bell/material-001.png")  # the last answer goes with its picture
+    for part in (".icon-note", ".icon-bars"):
+        expect(page.locator(part)).to_have_text("")
+    expect(page.locator(".icon-look")).to_be_hidden()
+
+
+def test_what_is_none_of_them_is_said(page, site):
+    classifier = load_classifier(site / "export/export.pkl")
+    odd = next(f for f in sorted((site / "photos/.others").rglob("*.png")) if classifier.predict(f).known is False)
+    upload(page, odd)
+    press(page)
+    expect(page.locator(".icon-note")).to_contain_text("I don't think this is any of them")
+    expect(answer(page)).to_contain_text("Prediction: ")
+    expect(answer(page)).to_have_class(re.compile("icon-modest"))
+    upload(page, site / "photos/sample/valid/heart/material-001.png")
+    press(page)
+    expect(answer(page)).to_contain_text("Prediction: heart")
+    expect(answer(page)).not_to_have_class(re.compile("icon-modest"))
+
+
+def test_about_the_model(page, site):
+    expect(page.locator(".icon-facts li").first).to_be_hidden()
+    page.locator(".icon-facts summary").click()
+    facts = Card.read(site / "export/card.json").facts()
+    expect(page.locator(".icon-facts li")).to_have_text([*facts, *LIMITS, NOT_STORED])
 
 
 def test_failures_are_sentences(page, site, tmp_path):
