@@ -5,6 +5,7 @@ server. Where forking is impossible a visitor gets a plain kernel, a process of 
 """
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -16,6 +17,8 @@ import sys
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from jupyter_client.provisioning import LocalProvisioner
@@ -188,6 +191,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._arriving, self._seen, self._plain, self._forkserver = set(), {}, set(), None
+        self._ended, self._asking = False, ThreadPoolExecutor(1)  # one question to the warm process at a time
         self._start_forkserver()
 
     # The warm process
@@ -207,11 +211,14 @@ class VisitorKernelManager(AsyncMappingKernelManager):
             self._plain.add(str(reason))
             self.log.warning("Visitors get kernels that are slower to start and need more memory: %s.", reason)
 
+    def _ask(self, question):
+        return asyncio.get_running_loop().run_in_executor(self._asking, question)
+
     async def _wait(self):
         """Whether the warm process is there; waits until it is ready."""
         if self._forkserver:
             try:
-                await asyncio.to_thread(self._forkserver.wait)
+                await self._ask(self._forkserver.wait)
             except Unforkable as error:
                 self._give_up(error)
                 self._forkserver.close()
@@ -226,7 +233,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
                 return None
             server = self._forkserver
             try:
-                return await asyncio.to_thread(server.fork, args=args, env=env, cwd=str(cwd))
+                return await self._ask(partial(server.fork, args=args, env=env, cwd=str(cwd)))
             except Unforkable as error:
                 self.log.warning("The process that visitors' kernels are forked from is started anew: %s.", error)
                 if server is self._forkserver:  # another visitor may have seen to it
@@ -288,6 +295,13 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         super().notify_disconnect(kernel_id)
         self.seen(kernel_id)
 
+    async def cull_kernels(self):
+        await super().cull_kernels()
+        if self._ended:  # what the server kept for a kernel hangs together in circles, 250 kB that nothing else frees
+            self._ended = False
+            gc.collect()
+            memory.trim()
+
     async def cull_kernel_if_idle(self, kernel_id):
         """End a kernel whose page is gone; every `cull_interval` this is asked for each."""
         absent = time.monotonic() - self._seen.get(kernel_id, 0)
@@ -304,6 +318,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         for connection in list(ZMQChannelsWebsocketConnection._open_sockets):
             if connection.kernel_id == kernel_id:
                 connection.websocket_handler.close()
+        self._ended = True
         return await super().shutdown_kernel(kernel_id, now=True, restart=restart)
 
     def _handle_kernel_died(self, kernel_id):

@@ -97,6 +97,12 @@ def warm_process(server):
     return next((child for child in server.children() if "icon_classifier.serving.forkserver" in child.cmdline()), None)
 
 
+def own_memory(processes):
+    """Bytes of memory that are the processes' own, shared pages once; not files, which another program may map too."""
+    lines = [line.split() for process in processes for line in open(f"/proc/{process.pid}/smaps_rollup")]
+    return sum(int(line[1]) << 10 for line in lines if line[0] == "Pss_Anon:")
+
+
 def until(condition, seconds):
     """Wait until `condition()` holds; whether it did within `seconds`."""
     end = time.monotonic() + seconds
