@@ -63,6 +63,12 @@ class Door(IdentityProvider):
 class PageHandler(TornadoVoilaHandler):
     """The page, which costs a kernel; where there is no place for one, words and the promise to try again."""
 
+    async def get(self, path=None):
+        """The page; where a folder of them is served, none that the list there hides: train.ipynb is no page."""
+        if path and not all(map(self.contents_manager.should_list, path.strip("/").split("/"))):
+            raise HTTPError(404)
+        await super().get(path)
+
     def head(self, path=None):
         """For those who ask whether the page is there."""
         self.set_header("Content-Type", "text/html")
