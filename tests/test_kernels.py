@@ -15,11 +15,12 @@ MB = memory.MB
 
 # Starts a visitor's kernel as Voila does, in the folder argv[1], runs the lines argv[2:] there, prints what each shows.
 VISIT = """
-import asyncio, json, logging, sys, time
+import asyncio, json, logging, sys, tempfile
 from icon_classifier.serving.kernels import VisitorKernelManager
 
 async def main():
-    kernels = VisitorKernelManager(root_dir=sys.argv[1], log=logging.getLogger("kernels"))
+    folder = tempfile.mkdtemp()  # for the sockets, as Voila's is
+    kernels = VisitorKernelManager(root_dir=sys.argv[1], connection_dir=folder, log=logging.getLogger("kernels"))
     shown = {"places": await kernels.places_ready(), "forked": kernels.forks(), "lines": []}
     for _ in range(2):  # a reason is logged once, not for every visitor
         kernel_id = await kernels.start_kernel(kernel_name="python3", path="")

@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-ALONE = {"ORT_DISABLE_TELEMETRY": "1", **ONE_THREAD}  # the environment that keeps libraries from starting threads
+ARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # fastai imports pandas, and that pyarrow's jemalloc
+ALONE = {"ORT_DISABLE_TELEMETRY": "1", **ONE_THREAD, **ARROW}  # no threads, no telemetry
 
 # What IPKernelApp and its shell import as they start.
 KERNEL = """ipykernel.ipkernel ipykernel.kernelapp ipykernel.debugger IPython.core.completer IPython.core.completerlib
