@@ -1,8 +1,7 @@
-"""Upper floor: the door that visitors come in by: who is refused, and in what words.
+"""Upper floor: the door that visitors come in by: who is refused, and in what words."""
 
-`voila.json` names `Door` as Voila's identity provider, which is asked about every request before it is answered and
-may add addresses to the server; and `Connection` for the websockets. There are no accounts and no cookies here.
-"""
+# `voila.json` names `Door` as Voila's identity provider, which is asked about every request before it is answered and
+# may add addresses to the server; and `Connection` for the websockets. There are no accounts and no cookies here.
 
 import os
 import random

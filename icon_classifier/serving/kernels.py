@@ -1,8 +1,8 @@
-"""Upper floor: visitors' kernels, forked from one warm process; no more of them than memory allows; none left behind.
+"""Upper floor: visitors' kernels, forked from one warm process; no more than memory allows; none left behind."""
 
-`voila.json` names `VisitorKernelManager` as the class that manages Voila's kernels. It starts `forkserver.py` with the
-server. Where forking is impossible a visitor gets a plain kernel, a process of its own, and the log says why once.
-"""
+# `voila.json` names `VisitorKernelManager` as the class that manages Voila's kernels. It starts `forkserver.py` with
+# the server. Where forking is impossible a visitor gets a plain kernel, a process of its own, and the log says why
+# once.
 
 import asyncio
 import gc
