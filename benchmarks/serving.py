@@ -56,6 +56,7 @@ def measure(browser, folder, environment, line, visitors):
         warm = visits.warm_process(server)
         theirs = [memory[pid].uss for pid in pids if pid not in (server.pid, warm.pid if warm else None)]
         found["private"] = max(sorted(theirs)[-visitors:]) / MB
+        found["kernels"] = len(theirs)  # the page of 2021 keeps those of visitors who have gone, too
         found["together"] = sum(each.pss for each in memory.values()) / MB
         for context in contexts:
             context.close()
@@ -98,7 +99,7 @@ def main():
         there = measure(browser, old, ".venv", OLD, few)
         browser.close()
     row(f"private memory a visitor ({VISITORS}; 2021: {few})", here["private"], there["private"], "MB")
-    each = (there["together"] - 100) / few
+    each = (there["together"] - 100) / there["kernels"]
     row(f"everything together, {VISITORS} visitors (2021: reckoned)", here["together"], 100 + VISITORS * each, "MB")
     row("the page complete, the server's first", here["cold"], there["cold"], "s ")
     row("the page complete, warm", here["warm"], there["warm"], "s ")
