@@ -42,7 +42,7 @@ def complain(error, code):
 
 
 def run_predict(args):
-    classifier, code, odd = load_classifier(args.export / "export.pkl"), 0, ["something else"]
+    classifier, code = load_classifier(args.export / "export.pkl"), 0
     for file in args.files:
         try:
             answer = classifier.predict(file)
@@ -53,7 +53,8 @@ def run_predict(args):
             fields = {key: value for key, value in asdict(answer).items() if key != "heat"}
             print(json.dumps({"file": file, **fields}, ensure_ascii=False))
         else:
-            print(file, answer.name, f"{answer.probability:.4f}", *odd * (answer.known is False), sep="\t")
+            fields = [file, answer.name, f"{answer.probability:.4f}"]
+            print(*fields, *["something else"] if answer.known is False else [], sep="\t")
     return code
 
 

@@ -15,9 +15,10 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import psutil
 from PIL import Image
 
-from .classifier import ExportError, load_classifier
+from .classifier import ExportError, TwinClassifier, load_classifier
 from .serving.memory import used
 
 SLUG = 500e6  # bytes, compressed: Heroku's limit
@@ -82,7 +83,7 @@ def _export(root):
         classifier.predict(Image.new("RGB", (64, 64)))
     except ExportError as error:
         raise Failed("not usable", str(error)) from None
-    if type(classifier).__name__ != "TwinClassifier":
+    if not isinstance(classifier, TwinClassifier):
         raise Failed("read by fastai, which is too large for a host", f"icon-classifier compile {path}")
     return f"{path.with_name('export.onnx').stat().st_size / 1e6:.0f} MB, {len(classifier.names)} names"
 
@@ -162,14 +163,5 @@ def _ask(port, path):
 
 def _memory(pid):
     """The bytes that a process and its descendants use."""
-    children = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it has just ended
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    family = [pid]
-    for pid in family:  # which grows meanwhile
-        family += children.get(pid, [])
-    return used(family)
+    family = psutil.Process(pid).children(recursive=True)
+    return used([pid, *(process.pid for process in family)])

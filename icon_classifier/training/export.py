@@ -110,9 +110,8 @@ def _probabilities(classifier, pictures):
     "An array (pictures, names)"
     return np.array([[answer.probabilities[name] for name in classifier.names] for answer in classifier.predict_many(pictures)])
 
-def _write_twin(pickle, onnx, card):
-    "Write `onnx` from `pickle`, compare the two, and return `card` with what it then knows of the twin"
-    original = open_pickle(pickle, card)
+def _write_twin(original, onnx, card):
+    "Write `onnx` from the `PickleClassifier` `original`, compare the two, and return `card` with what it then knows"
     rule = preprocessing_of(original.learn.dls)
     _write_onnx(original.learn, onnx)
     card = replace(card, preprocessing=rule, twin=dict(sha256=sha256_of(onnx), precision='fp32'))
@@ -197,7 +196,7 @@ def finish_export(
         versions=_versions(), sha256=sha256_of(pickle))
     _draw_confusion(folder/(CONFUSION + PARTIAL), targets, answers, card.names)
     try:
-        card = _write_twin(pickle, onnx, card)
+        card = _write_twin(open_pickle(pickle), onnx, card)
         card = _make_smaller(onnx, card, train.dataset, valid.dataset)
     except CompileError as e:
         onnx.unlink(missing_ok=True)
@@ -211,12 +210,11 @@ def compile_export(
     "Write export.onnx and its card beside `pickle`; raises `CompileError` or `ExportError` and then changes nothing"
     pickle = Path(pickle)
     if not pickle.is_file(): raise ExportError(f'There is no file {pickle}.')
-    sha256 = sha256_of(pickle)
+    original,sha256 = open_pickle(pickle),sha256_of(pickle)
     try: card = Card.read(pickle.with_name(CARD))
     except (OSError, CardError): card = None
     if card is None or card.sha256 != sha256:
-        names = open_pickle(pickle).names
-        card = Card(names=names, preprocessing=None, figures={}, training={}, versions=_versions(), sha256=sha256)
+        card = Card(names=original.names, preprocessing=None, figures={}, training={}, versions=_versions(), sha256=sha256)
     partial = pickle.with_name(TWIN + PARTIAL)
-    try: return _settle(pickle.parent, _write_twin(pickle, partial, card), [TWIN])
+    try: return _settle(pickle.parent, _write_twin(original, partial, card), [TWIN])
     finally: partial.unlink(missing_ok=True)

@@ -50,14 +50,15 @@ def calibration_error(
     "How far the probability of the likeliest name is from how often it is right, on average over `bins`"
     claimed = probabilities.max(1)
     right = probabilities.argmax(1) == targets
-    parts = np.array_split(np.argsort(claimed), min(bins, len(claimed)))
-    return float(sum(abs(claimed[p].mean() - right[p].mean())*len(p) for p in parts)/len(claimed))
+    groups = np.array_split(np.argsort(claimed), min(bins, len(claimed)))
+    return float(sum(abs(claimed[g].mean() - right[g].mean())*len(g) for g in groups)/len(claimed))
 
 # %% ../../notebooks/library/04_learn.ipynb #1881d668
 FEW = 50 # validation pictures: with fewer, a temperature is a guess
 
-def _loss(scores, targets, temperature, doubt):
-    "The mean negative log-likelihood of the right names, were each wrong with the probability `doubt`"
+def _loss(scores, targets, temperature=1):
+    "The mean negative log-likelihood of the right names, had there been one error more (Platt's doubt)"
+    doubt = 1/(len(targets) + 2)
     logs = np.log(softmax(scores/temperature) + 1e-12)
     right = logs[range(len(targets)), targets]
     return float(-((1 - doubt)*right + doubt*(logs.sum(1) - right)/(logs.shape[1] - 1)).mean())
@@ -67,8 +68,7 @@ def fit_temperature(
     targets # (pictures), the right names' numbers
 ) -> float: # Between 1/20 and 20
     "The temperature that makes the right names likeliest (Guo et al., 2017), with Platt's doubt (1999)"
-    doubt = 1/(len(targets) + 2)
-    fit = minimize_scalar(lambda t: _loss(scores, targets, np.exp(t), doubt), bounds=(-3, 3), method='bounded')
+    fit = minimize_scalar(lambda t: _loss(scores, targets, np.exp(t)), bounds=(-3, 3), method='bounded')
     return float(np.exp(fit.x))
 
 def calibrate(
@@ -77,7 +77,6 @@ def calibrate(
     "Make the probabilities of `learn` mean what they say, as far as its validation pictures can tell"
     valid = learn.dls.test_dl(present(learn.dls.valid_ds), with_labels=True, num_workers=0)
     with learn.no_bar(), learn.no_logging(): scores,targets = [t.cpu().numpy() for t in learn.get_preds(dl=valid, act=noop)]
-    doubt = 1/(len(targets) + 2)
     figures = dict(temperature=1.0, photos=len(targets), before=calibration_error(softmax(scores), targets))
     last = learn.model[-1][-1] if parts(learn.model) else None
     if len(targets) < FEW: figures['reason'] = f'{FEW} validation pictures are the least that a temperature can be fitted to'
@@ -87,7 +86,7 @@ def calibrate(
         fits = np.array([fit_temperature(scores[fold != i], targets[fold != i]) for i in range(5)])
         tried = scores/fits[fold][:,None]
         after = calibration_error(softmax(tried), targets)
-        if after >= figures['before'] or _loss(tried, targets, 1, doubt) >= _loss(scores, targets, 1, doubt):
+        if after >= figures['before'] or _loss(tried, targets) >= _loss(scores, targets):
             figures['reason'] = 'no temperature was better on pictures that it was not fitted to'
         else:
             figures.update(temperature=fit_temperature(scores, targets), after=after)
