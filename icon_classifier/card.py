@@ -1,9 +1,10 @@
 """Ground floor: export/card.json says what a model is, how it was made and how good it is."""
 
+import base64
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 FORMAT = 1
@@ -27,6 +28,7 @@ class Card:
     twin: of export.onnx, its `sha256`, its `precision` (fp32 or int8), `difference`, how far the fp32 twin's
         probabilities were from the pickle's at most, and of `int8` the share of `same` names and the mean `difference`
         to fp32 on how many `photos`; None if there is no twin.
+    examples: pictures that the page offers to visitors, by name: the bytes of a small JPEG in base64.
     """
 
     names: tuple
@@ -36,6 +38,7 @@ class Card:
     versions: dict
     sha256: str
     twin: dict | None = None
+    examples: dict = field(default_factory=dict)
     format: int = FORMAT
 
     def write(self, path):
@@ -52,7 +55,8 @@ class Card:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise CardError(f"{path} has format {data['format']}; this version reads format {FORMAT}.")
-            card = cls(**{field.name: data[field.name] for field in fields(cls)})
+            known = {each.name for each in fields(cls)}
+            card = cls(**{name: value for name, value in data.items() if name in known})
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise CardError(f"{path} is damaged ({error!r}). Run the training notebook again.") from None
         named = isinstance(card.names, list) and card.names and all(isinstance(name, str) for name in card.names)
@@ -65,9 +69,14 @@ class Card:
         card = cls(**{**vars(card), "names": tuple(card.names)})
         try:
             card.in_prose()
-        except Exception as error:  # figures of another form than ours can fail in many ways
+            card.pictures()
+        except Exception as error:  # what has another form than ours can fail in many ways
             raise CardError(f"{path} is damaged ({error!r}). Run the training notebook again.") from None
         return card
+
+    def pictures(self):
+        """The example pictures: a list of (name, bytes)."""
+        return [(name, base64.b64decode(picture, validate=True)) for name, picture in self.examples.items()]
 
     def facts(self):
         """What there is to know, as a list of sentences, each with its figures and what they rest on."""

@@ -14,6 +14,7 @@ CARD = Card(
     training={"epochs": 4, "made": "2026-11-22"},
     versions={"fastai": "2.8"},
     sha256="0" * 64,
+    examples={"bell": "AAEC"},
 )
 
 
@@ -21,6 +22,7 @@ def test_round_trip(tmp_path):
     CARD.write(tmp_path / "card.json")
     assert Card.read(tmp_path / "card.json") == CARD
     assert [file.name for file in tmp_path.iterdir()] == ["card.json"]
+    assert CARD.pictures() == [("bell", b"\0\1\2")]
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,8 @@ def test_round_trip(tmp_path):
         lambda card: json.dumps({**card, "figures": {"error": 7}}),
         lambda card: json.dumps({**card, "figures": []}),
         lambda card: json.dumps({**card, "training": {"epochs": 3}}),
+        lambda card: json.dumps({**card, "examples": {"bell": "no base64!"}}),
+        lambda card: json.dumps({**card, "examples": ["bell"]}),
         lambda card: b"\xff\xfe\x00",
     ],
 )

@@ -1,15 +1,18 @@
-"""page.py without a browser: its handler takes whatever is uploaded, and what it shows of names is text."""
+"""page.py without a browser: its handler takes whatever a browser sends, and what it shows of names is text."""
 
 import io
 import random
-import zlib
+import shutil
+from dataclasses import replace
 
 import psutil
 import pytest
 from PIL import Image
 
+from icon_classifier.card import Card
 from icon_classifier.classifier import Prediction, load_classifier
-from icon_classifier.serving.page import IconPage, bars, in_a_sentence, unfold
+from icon_classifier.serving.markup import bars, figure, in_a_sentence, table, unfold
+from icon_classifier.serving.page import KEPT, OUR_FAULT, IconPage
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -28,39 +31,124 @@ def bad_files():
             for _ in range(rng.randint(1, 40)):
                 scrambled[rng.randrange(len(whole))] = rng.randrange(256)
             yield bytes(scrambled)
-    header = b"IHDR" + (100_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
-    bomb = b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + zlib.crc32(header).to_bytes(4, "big")
-    others = [b"", b"\0", b"<html>", b"<svg/>", b"%!PS-Adobe", b"%PDF-1.7", b"PK\x03\x04", b"....ftypheic", bomb]
+    bomb = io.BytesIO()
+    Image.new("1", (10_000, 10_000)).save(bomb, "PNG")  # 12 kB
+    others = [
+        b"",
+        b"\0",
+        b"<html>",
+        b"<svg/>",
+        b"%!PS-Adobe",
+        b"%PDF-1.7",
+        b"PK\x03\x04",
+        b"....ftypheic",
+        bomb.getvalue(),
+    ]
     for number in range(50):
         yield others[number % len(others)] + (rng.randbytes(number) if number >= len(others) else b"")
 
 
-def give(page, content, name="picture.jpg"):
-    """Upload as the browser does (here with ipywidgets 7), and press the button."""
-    page.upload.set_trait("value", {name: {"metadata": {"name": name}, "content": content}})
+@pytest.fixture
+def page(site):
+    return IconPage(load_classifier(site / "export/export.pkl"))
+
+
+@pytest.fixture
+def good(site):
+    return (site / "photos/sample/valid/star/material-001.png").read_bytes()
+
+
+def send(page, message, *buffers):
+    """What the page gets of a browser's message."""
+    page.upload._handle_custom_msg(message, list(buffers))
+
+
+def give(page, *contents, name="picture.jpg"):
+    """Send pictures as the browser does, and press the button."""
+    send(page, {"begin": len(contents)})
+    for content in contents:
+        send(page, {"name": name, "address": "blob:1"}, memoryview(content))
     page.button.click()
 
 
-def test_five_hundred_bad_files(site):
-    page = IconPage(load_classifier(site / "export/export.pkl"))
-    good = (site / "photos/sample/valid/star/material-001.png").read_bytes()
+def read(page):
+    """What stands on the cards."""
+    return [card.value for card in page.answers.children]
+
+
+def test_five_hundred_bad_files(page, good):
     said, memory = [], []
     for number, content in enumerate(bad_files()):
-        give(page, content, f"{number}{MARKUP}.png")
-        said.append(page.prediction.value)
+        give(page, content, name=f"{number}{MARKUP}.png")
+        said += read(page)
         if number % 100 == 99:
             give(page, good)
-            assert page.prediction.value.startswith("Prediction: star"), "the page is dead"
+            assert "Prediction: star" in read(page)[0], "the page is dead"
             memory.append(psutil.Process().memory_info().rss)
-    assert len(said) == 500 and all(said)
-    assert not [words for words in said if "went wrong" in words or MARKUP in words]
-    assert sum(words.startswith("Prediction") for words in said) < 150  # some scrambled ones are pictures all the same
-    assert len(set(said)) > 5 and memory[-1] < 1.1 * memory[0]
+    assert len(said) == 500 and not [words for words in said if OUR_FAULT in words or MARKUP in words]
+    problems = [words.partition('icon-problem">')[2] for words in said]
+    assert sum(map(bool, problems)) > 350  # some scrambled ones are pictures all the same
+    assert sum("Prediction: " in words for words in said) == 500 - sum(map(bool, problems))
+    for kind in ("is empty", "HEIC", "not a picture", "damaged", "megapixels"):
+        assert any(kind in words for words in problems), kind
+    assert memory[-1] < 1.1 * memory[0]
+
+
+def test_a_second_press_does_nothing_twice(page, good, monkeypatch):
+    asked = []
+    predict = page.classifier.predict
+    monkeypatch.setattr(page.classifier, "predict", lambda *args, **kw: asked.append(1) or predict(*args, **kw))
+    give(page, good, good)
+    before = read(page)
+    page.button.click()
+    assert len(asked) == 2 and read(page) == before and page.note.value == ""
+
+
+def test_a_failure_of_ours_is_an_apology_and_the_next_press_tries_again(page, good, monkeypatch, caplog):
+    with monkeypatch.context() as broken:
+        broken.setattr(page.classifier, "predict", lambda *args, **kw: 1 / 0)
+        give(page, good)
+        assert OUR_FAULT in read(page)[0] and "ZeroDivisionError" in caplog.text
+    page.button.click()
+    assert "Prediction: star" in read(page)[0] and OUR_FAULT not in read(page)[0]
+
+
+def test_no_heat_map_is_offered_where_there_can_be_none(page, site, good, tmp_path):
+    give(page, good)
+    assert page.look.layout.display == ""
+    shutil.copy(site / "export/export.pkl", tmp_path)
+    card = Card.read(site / "export/card.json")  # as of a pickle that could not be compiled
+    replace(card, twin=None, preprocessing=None).write(tmp_path / "card.json")
+    page = IconPage(tmp_path / "export.pkl")
+    give(page, good)
+    assert "Prediction: star" in read(page)[0] and page.look.layout.display == "none"
+
+
+def test_more_than_a_page_keeps_is_refused(page):
+    big = io.BytesIO()
+    Image.effect_noise((2000, 2000), 80).save(big, "BMP")  # 4 MB
+    give(page, *[big.getvalue()] * 5)
+    refused = ["Take fewer at a time" in words for words in read(page)]
+    assert refused == [number * len(big.getvalue()) > KEPT for number in range(1, 6)] and any(refused)
+
+
+def test_messages_that_no_browser_of_ours_sends(page, good):
+    send(page, {"begin": 1_000_000})
+    for _ in range(30):
+        send(page, {"name": MARKUP, "address": MARKUP}, good)
+    assert len(page.answers.children) == page.upload.most and not any(MARKUP in words for words in read(page))
+    send(page, {"begin": 1})
+    send(page, {"name": "a folder", "address": ""})
+    assert "If it is a folder" in read(page)[0]
+    give(page, good)
+    assert "Prediction: star" in read(page)[0]
 
 
 def test_names_are_text():
-    shown = bars({MARKUP: 0.9, "b": 0.1}) + unfold(MARKUP, [MARKUP])
-    assert "<img" not in shown and shown.count("&lt;img") == 3
+    answer = Prediction(MARKUP, 0.9, {MARKUP: 0.9, "b": 0.1}, False, "Odd.")
+    shown = bars(answer.probabilities) + unfold(MARKUP, [MARKUP]) + table([[MARKUP]])
+    shown += figure(MARKUP, "blob:1", MARKUP) + figure(MARKUP, "blob:1", answer=answer)
+    assert "<img src=x" not in shown and shown.count("&lt;img") == 10
 
 
 def test_many_names_give_five_bars_and_the_number_of_the_others():

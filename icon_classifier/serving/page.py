@@ -1,151 +1,185 @@
 """Upper floor: the page's widgets, and what happens when a visitor uses them."""
 
 import base64
-import html
 import io
 import logging
+from dataclasses import dataclass, field
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 import ipywidgets as widgets
 
 from ..card import LIMITS, in_words
-from ..classifier import ExportError
+from ..classifier import ExportError, Prediction
 from ..heat import heat_over
 from ..pictures import PictureError, open_picture
-from . import memory
+from . import markup, memory
+from .photos import Photos
 from .preloaded import find_classifier
 
 log = logging.getLogger(__name__)
 
-THUMBNAIL = 320  # px, the longer side
-BARS = 5  # names that get a bar; the others are less likely than these
-SURE = (0.95, "Almost certainly"), (0.8, "Very likely"), (0.5, "Probably"), (0, "Perhaps")
+THUMBNAIL = 320  # px, the longer side of a picture with the heat map over it
+KEPT = 16_000_000  # bytes of pictures that a page keeps; the browser makes twenty of them 5 MB at most
+NOT_STORED = "Pictures that are shown to this page are not stored."
+OUR_FAULT = "Something went wrong on this side, not with your picture. Please try again."
+
+
+@dataclass
+class Picture:
+    """A picture that the visitor shows: its file's name, where the browser has it, its bytes; what is said of it."""
+
+    name: str
+    address: str
+    content: bytes = b""
+    problem: str = ""
+    answer: Prediction | None = None
+    widget: widgets.HTML = field(default_factory=widgets.HTML)
+
+    def draw(self, address=None):
+        """Put the picture and what is said of it on the page; `address`: of another picture to show in its place."""
+        self.widget.value = markup.figure(self.name, address or self.address, self.problem, self.answer)
+
+    def in_words(self):
+        return self.problem or (markup.in_a_sentence(self.answer) if self.answer else "")
+
+    def row(self):
+        """What the table says of it."""
+        if not self.answer:
+            return self.name, "", "", self.problem
+        remark = "" if self.answer.known is not False else "probably none of them"
+        return self.name, self.answer.name, f"{self.answer.probability:.4f}", remark
 
 
 class IconPage:
-    """The lesson's page: choose a picture, press "Classify Icon", read the name and its probability.
+    """The lesson's page: choose pictures, press "Classify Icon", read each one's name and its probability.
 
     `export`: the path of an export.pkl, or a classifier that `load_classifier` returned.
-    The parts are ordinary widgets, to be laid out as one likes, or left out: `label`, `upload`, `button`, `thumbnail`
-    and `prediction` are the lesson's five, `style` holds their looks. `about` says what the export can tell apart,
-    `note` says the answer in words, `bars` how the names compare, `look` shows where the model looked, and `facts`
-    unfolds what the card says.
-    Every failure becomes a sentence in `prediction`; nothing here raises at a visitor.
+    The parts are widgets, to be laid out as one likes, or left out: `style` holds their looks, `about` says what the
+    export can tell apart, `label`, `upload` and `button` are the lesson's, `note` says what goes on, `look` shows where
+    the model looked, `answers` has a card a picture, `table` a row, and `facts` unfolds what the card says.
+    Every failure becomes a sentence beside its picture or in `note`; nothing here raises at a visitor.
     """
 
     def __init__(self, export="export/export.pkl"):
         self.style = widgets.HTML(f"<style>{files(__package__).joinpath('page.css').read_text()}</style>")
-        self.about = widgets.HTML()
-        self.label = widgets.Label("Show it a picture of one of them:")
-        self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="Choose a picture")
+        self.about, self.note, self.table, self.facts = (widgets.HTML() for _ in range(4))
+        self.label = widgets.Label("Show it a picture of one of them, or several:")
         self.button = widgets.Button(description="Classify Icon", button_style="primary")
-        self.thumbnail = widgets.Output()
-        self.prediction = widgets.Label()
-        self.note, self.bars, self.facts = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.look = widgets.Checkbox(description="Show where the model looked", indent=False)
-        self.look.layout.display = "none"  # until there is something to show
-        for part in "about label upload button thumbnail look prediction note bars facts".split():
-            getattr(self, part).add_class(f"icon-{part}")
-
-        self.classifier = self._no_model = None
+        self.answers = widgets.VBox()
+        self._pictures, self._coming, self._missing = [], 0, ""
+        self.classifier, examples = None, []
         try:
             self.classifier = find_classifier(export) if isinstance(export, (str, Path)) else export
-            self.about.value = html.escape(f"This page can tell apart {in_words(self.classifier.names)}.")
-            if self.classifier.card:
-                self.facts.value = unfold("About this model", [*self.classifier.card.facts(), *LIMITS, NOT_STORED])
+            self.about.value = escape(f"This page can tell apart {in_words(self.classifier.names)}.")
+            if card := self.classifier.card:
+                self.facts.value = markup.unfold("About this model", [*card.facts(), *LIMITS, NOT_STORED])
+                examples = [{"name": name, "content": jpeg} for name, jpeg in card.pictures()]
         except ExportError as error:
-            self._no_model = str(error)
-            self.about.value = html.escape(self._no_model)
-        self._picture = self._answer = None
+            self._missing = str(error)
+            self.about.value = escape(self._missing)
+        self.upload = Photos(examples=examples)
+        for part in "about label upload button note look answers table facts".split():
+            getattr(self, part).add_class(f"icon-{part}")
+        self._begin(0)
+        self.upload.on_msg(self._receive)
         self.button.on_click(self._classify)
-        self.upload.observe(self._show, "value")
-        self.look.observe(lambda _change: self._kindly(self._draw), "value")
+        self.look.observe(lambda _change: self._draw(), "value")
 
-    def _show(self, _change):
-        """A new upload: show it at once, upright, and forget the last answer."""
-        self.prediction.value = self.note.value = self.bars.value = ""
-        self.look.layout.display, self.look.value = "none", False
-        self._picture = self._answer = None
-        self._kindly(lambda: self._open(uploaded(self.upload)))
+    # Pictures come in
 
-    def _open(self, content):
-        self.thumbnail.outputs = ()
-        if content is not None:
-            self._picture = open_picture(content, longest=THUMBNAIL)
-            self._draw()
+    def _receive(self, _upload, message, buffers):
+        """A message of the browser's; see `Photos`."""
+        if "begin" in message:
+            self._begin(int(message["begin"]))
+        elif "name" in message:
+            self._take(Picture(str(message["name"]), str(message["address"])), buffers)
+        else:
+            self._say("There was no picture in that.")
 
-    def _draw(self):
-        """Show the picture, with the heat laid over it if that is wanted."""
-        image, jpeg = self._picture, io.BytesIO()
-        if self.look.value and self._answer:
-            image = heat_over(image, self._answer.heat, self.classifier.card.preprocessing)
-        image.save(jpeg, "JPEG", quality=85)
-        shown = {"image/jpeg": base64.b64encode(jpeg.getvalue()).decode(), "text/plain": "your picture"}
-        self.thumbnail.outputs = ({"output_type": "display_data", "data": shown, "metadata": {}},)
+    def _begin(self, number):
+        """Other pictures: the last ones go, with what was said of them."""
+        self.answers.children = ()
+        for each in self._pictures:
+            each.widget.close()
+        self._pictures, self._coming = [], min(number, self.upload.most)
+        self.table.value = ""
+        self.look.layout.display, self.look.value = "none", False  # until there is something to show
+        left = number - self._coming
+        self._say(f"I look at {self._coming} pictures at a time; {left} were left out." if left else "")
+
+    def _take(self, new, buffers):
+        if len(self._pictures) == self._coming:  # more than the browser said, which no browser of ours does
+            return
+
+        def check():
+            if not buffers:
+                raise PictureError("This could not be read. If it is a folder, take the pictures in it.")
+            if sum(len(each.content) for each in self._pictures) + len(buffers[0]) > KEPT:
+                raise PictureError("This is too much together with the others. Take fewer at a time.")
+            open_picture(buffers[0], longest=THUMBNAIL)
+            new.content = bytes(buffers[0])
+
+        self._kindly(check, new)
+        new.draw()
+        self._pictures.append(new)
+        self.answers.children = [each.widget for each in self._pictures]
+        if len(self._pictures) == self._coming:
+            good = sum(not each.problem for each in self._pictures)
+            ready = f"{good} picture{'s' * (good != 1)} to classify." if good else ""
+            self.upload.said = " ".join(filter(None, [*(each.problem for each in self._pictures), ready]))
+
+    # Answers come out
 
     def _classify(self, _button):
-        self.button.disabled = True  # a second press while one runs does nothing twice
-        self._kindly(self._predict)
-        self.button.disabled = False
+        """Classify what has no answer yet: so a second press while one runs does nothing twice."""
+        if self._missing or not self._pictures:
+            return self._say(self._missing or "Choose a picture first, then press the button.")
+        waiting = [each for each in self._pictures if each.content and not each.answer]
+        for number, each in enumerate(waiting, 1):
+            self.note.value = f'<span class="icon-busy">Looking at picture {number} of {len(waiting)} …</span>'
+            each.problem = ""
+            self._kindly(lambda each=each: self._predict(each), each)
+            each.draw()
+        if waiting:
+            several = len(self._pictures) > 1
+            self.table.value = markup.table(each.row() for each in self._pictures) if several else ""
+            told = [f"{each.name}: {each.in_words()}" if several else each.in_words() for each in self._pictures]
+            self.note.value, self.upload.said = "", " ".join(told)
+            if any(each.answer and each.answer.heat is not None for each in self._pictures):
+                self.look.layout.display = ""
 
-    def _predict(self):
-        content = uploaded(self.upload)
-        if self.classifier is None:
-            self.prediction.value = self._no_model
-        elif content is None:
-            self.prediction.value = "Choose a picture first, then press the button."
-        else:
-            answer = self.classifier.predict(content, heat=self.classifier.card is not None)
-            self.prediction.value = f"Prediction: {answer.name}; Probability: {answer.probability:.4f}"
-            self.note.value, self.bars.value = html.escape(in_a_sentence(answer)), bars(answer.probabilities)
-            for part in (self.prediction, self.bars):
-                (part.add_class if answer.known is False else part.remove_class)("icon-modest")
-            self._answer = answer
-            self.look.layout.display = "none" if answer.heat is None else ""
+    def _predict(self, each):
+        card = self.classifier.card
+        each.answer = self.classifier.predict(each.content, heat=bool(card and card.preprocessing))
 
-    def _kindly(self, action):
-        """Run `action`; whatever it raises reaches the visitor as a sentence and the log in full."""
+    def _draw(self):
+        """Show the pictures again, with the heat laid over them if that is wanted."""
+        for each in self._pictures:
+            if each.answer and each.answer.heat is not None:
+                self._kindly(lambda each=each: each.draw(self._heated(each) if self.look.value else None), each)
+
+    def _heated(self, each):
+        """The address of a picture with the heat laid over it: one that holds the picture itself."""
+        image, jpeg = open_picture(each.content, longest=THUMBNAIL), io.BytesIO()
+        heat_over(image, each.answer.heat, self.classifier.card.preprocessing).save(jpeg, "JPEG", quality=85)
+        return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
+
+    # Words
+
+    def _say(self, words):
+        """Put plain text on the page where it is seen, and read aloud."""
+        self.note.value, self.upload.said = escape(words), words
+
+    def _kindly(self, action, about):
+        """Run `action`; what it raises becomes a sentence beside the picture `about`; the log has it in full."""
         try:
             with memory.turn():
                 action()
         except PictureError as error:
-            self.prediction.value = str(error)
+            about.problem = str(error)
         except Exception:
             log.exception("the page failed")
-            self.prediction.value = "Something went wrong on this side, not with your picture. Please try again."
-
-
-NOT_STORED = "Pictures that are shown to this page are not stored."
-
-
-def in_a_sentence(answer):
-    """A `Prediction` as one would say it."""
-    if answer.known is False:
-        return f"I don't think this is any of them; {answer.name} is only the nearest guess. {answer.reason}"
-    return f"{next(words for least, words in SURE if answer.probability >= least)} {answer.name}."
-
-
-def bars(probabilities):
-    """HTML with a bar for each of the likeliest names of {name: probability}, which is in order."""
-    rows = [
-        f'<span>{html.escape(name)}</span><span class="icon-track"><i style="width:{probability:.1%}"></i></span>'
-        f"<span>{probability:.1%}</span>"
-        for name, probability in list(probabilities.items())[:BARS]
-    ]
-    left = len(probabilities) - len(rows)
-    more = f"<p>and {left} less likely</p>" if left else ""
-    return f'<div class="icon-chart">{"".join(rows)}</div>{more}'
-
-
-def unfold(title, lines):
-    """HTML with `title`, which unfolds to a list of `lines`."""
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    return f"<details><summary>{html.escape(title)}</summary><ul>{items}</ul></details>"
-
-
-def uploaded(upload):
-    """The bytes of the newest file in a `FileUpload` of ipywidgets 7 (a dict by name) or 8 (a tuple), or None."""
-    value = upload.value
-    entries = list(value.values() if isinstance(value, dict) else value)
-    return bytes(entries[-1]["content"]) if entries else None
+            about.problem = OUR_FAULT

@@ -7,7 +7,7 @@ __all__ = ['TOLERANCE', 'SAME', 'CLOSE', 'PICKLE', 'CARD', 'PROSE', 'CONFUSION',
            'presizing_of', 'trial_pictures', 'finish_export', 'compile_export']
 
 # %% ../../notebooks/library/05_export.ipynb #b06d7c04
-import logging, os, platform, warnings
+import base64, io, logging, os, platform, warnings
 from datetime import datetime, timezone
 from dataclasses import replace
 from importlib.metadata import version
@@ -175,10 +175,22 @@ def _draw_confusion(path, targets, answers, names):
     fig.savefig(path, format='png', bbox_inches='tight', dpi=100)
     plt.close(fig)
 
+def _examples(valid, probabilities, targets, names):
+    "Of the first six names the validation picture that the model is surest of, as a small JPEG in base64"
+    examples = {}
+    for i,name in enumerate(names[:6]):
+        if not (targets == i).any(): continue
+        jpeg = io.BytesIO()
+        picture,_ = valid[int((probabilities[:,i] * (targets == i)).argmax())]
+        open_picture(picture, longest=256).save(jpeg, 'JPEG', quality=85)
+        examples[name] = base64.b64encode(jpeg.getvalue()).decode()
+    return examples
+
 def finish_export(
-    learn:Learner, # What was exported
-    folder:Path,   # Holds export.pkl.part, written by learn.export
-    **training     # What else to note about the training: source, epochs ...
+    learn:Learner,      # What was exported
+    folder:Path,        # Holds export.pkl.part, written by learn.export
+    examples:bool=True, # Put a validation picture of each name on the card, for the page to offer to visitors?
+    **training          # What else to note about the training: source, epochs ...
 ) -> Card:
     "Measure `learn` on its validation photos, compile the twin, write the model card, and put all in place"
     folder = Path(folder)
@@ -193,7 +205,8 @@ def finish_export(
         names=tuple(map(str, learn.dls.vocab)), preprocessing=None, figures={k: v for k,v in figures.items() if v},
         training=dict(arch=getattr(learn.arch, '__name__', str(learn.arch)), **training,
                       made=datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')),
-        versions=_versions(), sha256=sha256_of(pickle))
+        versions=_versions(), sha256=sha256_of(pickle),
+        examples=_examples(valid.dataset, probabilities, targets, learn.dls.vocab) if examples else {})
     _draw_confusion(folder/(CONFUSION + PARTIAL), targets, answers, card.names)
     try:
         card = _write_twin(open_pickle(pickle), onnx, card)

@@ -1,19 +1,24 @@
 """The page as visitors meet it: the Procfile's own line, the real Voila, a real Chromium; ipywidgets 7 and 8."""
 
 import re
+import shutil
 import urllib.error
 import urllib.request
 
+import nbformat
 import pytest
-from conftest import furnish, python, serve
+from axe_playwright_python.sync_playwright import Axe
+from conftest import ROOT, furnish, python, serve
+from PIL import Image
 from playwright.sync_api import expect
-from visits import answer, open_page, press, upload
+from visits import answer, new_cards, open_page, pictures, press, until, upload
 
 from icon_classifier.card import LIMITS, Card
 from icon_classifier.classifier import load_classifier
 from icon_classifier.serving.page import NOT_STORED
 
 ENVIRONMENTS = {".venv": "7", ".venv-page": "8"}  # what authors have, what a host installs: their ipywidgets
+MARKUP = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module", params=ENVIRONMENTS)
@@ -25,60 +30,253 @@ def address(request, site):
 
 
 @pytest.fixture
-def page(browser, address):
-    with browser.new_context(viewport={"width": 390, "height": 800}) as context:
-        page = context.new_page()
+def visitor(browser, address):
+    """Opens the page in a browser with the given options; whatever the browser complains about fails the test."""
+    contexts, complaints = [], []
+
+    def open_with(**options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
         open_page(page, address)
-        yield page
+        return page
+
+    yield open_with
+    for context in contexts:
+        context.close()
+    assert complaints == []
 
 
-def test_a_visitor_reads_the_right_names(page, site):
+@pytest.fixture
+def page(visitor):
+    return visitor(viewport={"width": 390, "height": 800})
+
+
+@pytest.fixture
+def drawing(site):
+    """The path of a picture of a name."""
+    return lambda name: site / f"photos/sample/valid/{name}/material-001.png"
+
+
+@pytest.fixture
+def photo(drawing, tmp_path):
+    """A photo of 12 megapixels, which the camera took on its side; as it is upright, and its path."""
+    icon = Image.open(drawing("star")).convert("RGB").resize((3000, 3000), Image.Resampling.BICUBIC)
+    upright = Image.blend(icon, Image.effect_noise((3000, 3000), 60).convert("RGB"), 0.15)
+    upright = upright.resize((3000, 4000))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it clockwise
+    path = tmp_path / "photo.jpg"
+    upright.transpose(Image.Transpose.ROTATE_90).save(path, quality=92, exif=exif)
+    return upright, path
+
+
+def test_a_visitor_reads_the_right_names(page, drawing):
     expect(page.locator(".icon-about")).to_have_text("This page can tell apart bell, heart and star.")
     for name in ("bell", "star"):
-        upload(page, site / f"photos/sample/valid/{name}/material-001.png")
-        expect(answer(page)).to_have_text("")  # the last answer goes with its picture
-        thumbnail = page.locator(".icon-thumbnail img")
-        expect(thumbnail).to_have_count(1)
-        page.wait_for_function("document.querySelector('.icon-thumbnail img')?.naturalWidth > 0")
+        upload(page, drawing(name))
+        expect(answer(page)).to_have_count(0)  # the last answer goes with its picture
+        page.wait_for_function("document.querySelector('.icon-card img')?.naturalWidth > 0")
         press(page)
         expect(answer(page)).to_contain_text(f"Prediction: {name}; Probability: ", timeout=20_000)
         assert 1 / 3 < float(answer(page).inner_text().split(": ")[-1]) <= 1
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the phone"
 
 
-def test_the_answer_in_words_bars_and_heat(page, site):
-    upload(page, site / "photos/sample/valid/star/material-001.png")
+# The ways in
+
+
+def drop(page, path):
+    held = page.evaluate_handle(
+        """([name, bytes]) => {
+          const held = new DataTransfer();
+          held.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+          return held;
+        }""",
+        [path.name, list(path.read_bytes())],
+    )
+    page.dispatch_event("body", "dragover", {"dataTransfer": held})
+    expect(page.locator(".icon-upload")).to_have_class(re.compile("icon-over"))
+    page.dispatch_event("h1", "drop", {"dataTransfer": held})  # beside the mark: the whole page takes it
+    expect(page.locator(".icon-upload")).not_to_have_class(re.compile("icon-over"))
+
+
+def paste(page, path):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate(
+        """async (bytes) => {
+          const picture = new Blob([new Uint8Array(bytes)], { type: "image/png" });
+          await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+        }""",
+        list(path.read_bytes()),
+    )
+    page.locator("h1").click()
+    page.keyboard.press("Control+V")
+
+
+def photograph(page, path):
+    """As on a phone, whose browser answers the button with its camera."""
+    assert page.locator("input[capture=environment]").count() == 1
+    with page.expect_file_chooser() as camera:
+        page.get_by_role("button", name="Take a picture").click()
+    camera.value.set_files(path)
+
+
+def take_example(page, path):
+    page.get_by_role("button", name="bell").click()
+
+
+@pytest.mark.parametrize("way", [drop, paste, photograph, take_example])
+def test_ways_in(visitor, drawing, way):
+    page = visitor(has_touch=way is photograph)
+    expect(page.locator(".icon-camera")).to_be_visible(visible=way is photograph)
+    with new_cards(page):
+        way(page, drawing("bell"))
+    page.keyboard.press("Enter")  # the button has the focus
+    expect(answer(page)).to_contain_text("Prediction: bell", timeout=20_000)
+
+
+def test_what_holds_no_picture_is_said(visitor):
+    page = visitor()
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('h1'))")
+    page.keyboard.press("Control+C")
+    page.keyboard.press("Control+V")
+    expect(page.locator(".icon-note")).to_have_text("There was no picture in that.")
+
+
+def test_with_the_keyboard_alone(visitor, drawing):
+    page = visitor()
+    page.on("filechooser", lambda chooser: chooser.set_files(drawing("star")))
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Choose pictures")).to_be_focused()
+    with new_cards(page):
+        page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text(re.compile("star"))  # and it is read aloud
+    plain = pictures(page)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert until(lambda: pictures(page) not in (plain, []), 10), "no heat map"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator(".icon-facts li").first).to_be_visible()
+
+
+def sent(page):
+    """A list that grows by the size of every message that the page sends."""
+    sizes = []
+    page.on("websocket", lambda opened: opened.on("framesent", lambda payload: sizes.append(len(payload))))
+    page.reload()
+    page.get_by_role("button", name="Choose pictures").wait_for()
+    return sizes
+
+
+def test_a_photo_is_made_smaller_before_it_is_sent(visitor, photo, site):
+    upright, path = photo
+    assert path.stat().st_size > 2_000_000
+    page = visitor()
+    sizes = sent(page)
+    begun = len(sizes)
+    upload(page, path)
+    assert (
+        page.evaluate("(({ naturalWidth: w, naturalHeight: h }) => h / w)(document.querySelector('.icon-card img'))")
+        > 1
+    )
+    press(page)
+    expect(answer(page)).to_contain_text("Prediction: ", timeout=20_000)
+    assert 10_000 < sum(sizes[begun:]) < 300_000
+    expected = load_classifier(site / "export/export.pkl").predict(upright)
+    name, probability = re.fullmatch("Prediction: (.*); Probability: (.*)", answer(page).inner_text()).groups()
+    assert name == expected.name and abs(float(probability) - expected.probability) < 0.02
+
+
+def test_files_of_forty_megabytes(page, drawing, tmp_path):
+    """One that the browser can read is made smaller; of another the server says what is wrong with it."""
+    Image.open(drawing("star")).convert("RGB").resize((3700, 3700)).save(tmp_path / "star.bmp")
+    (tmp_path / "film.mp4").write_bytes(b"\0\0\0 ftypisom" + bytes(40_000_000))
+    assert (tmp_path / "star.bmp").stat().st_size > 40_000_000
+    sizes = sent(page)
+    upload(page, tmp_path / "star.bmp", tmp_path / "film.mp4")
+    press(page)
+    expect(answer(page)).to_contain_text("Prediction: star", timeout=30_000)
+    expect(page.locator(".icon-problem")).to_contain_text("not a picture that I can read")
+    assert max(sizes) < 9_000_000
+
+
+# What comes out
+
+
+def test_the_answer_in_words_bars_and_heat(page, drawing):
+    upload(page, drawing("star"))
     expect(page.locator(".icon-look")).to_be_hidden()
     press(page)
-    expect(page.locator(".icon-note")).to_have_text(re.compile(r"(Almost certainly|Very likely|Probably) star\."))
+    words = page.locator(".icon-card figcaption > p").first
+    expect(words).to_have_text(re.compile(r"(Almost certainly|Very likely|Probably) star\."))
+    expect(page.get_by_role("status")).to_have_text(words.inner_text())
     chart = page.locator(".icon-chart span")
     expect(chart).to_have_count(9)  # three names: each with its name, its bar and its share
     assert chart.nth(0).inner_text() == "star" and chart.nth(2).inner_text().endswith("%")
     wide, narrow = (page.locator(".icon-track i").nth(i).bounding_box()["width"] for i in (0, 2))
     assert wide > 5 * narrow
-    plain = page.locator(".icon-thumbnail img").get_attribute("src")
+    plain = pictures(page)
     page.locator(".icon-look input").check()
-    page.wait_for_function("before => document.querySelector('.icon-thumbnail img')?.src !== before", arg=plain)
+    assert until(lambda: pictures(page)[0].startswith("data:image/jpeg"), 10)
     page.locator(".icon-look input").uncheck()
-    page.wait_for_function("before => document.querySelector('.icon-thumbnail img')?.src === before", arg=plain)
-    upload(page, site / "photos/sample/valid/bell/material-001.png")  # the last answer goes with its picture
-    for part in (".icon-note", ".icon-bars"):
-        expect(page.locator(part)).to_have_text("")
+    assert until(lambda: pictures(page) == plain, 10)
+    upload(page, drawing("bell"))  # the last answer goes with its picture
+    expect(page.locator(".icon-chart")).to_have_count(0)
     expect(page.locator(".icon-look")).to_be_hidden()
 
 
-def test_what_is_none_of_them_is_said(page, site):
+def test_what_is_none_of_them_is_said(page, site, drawing):
     classifier = load_classifier(site / "export/export.pkl")
     odd = next(f for f in sorted((site / "photos/.others").rglob("*.png")) if classifier.predict(f).known is False)
     upload(page, odd)
     press(page)
-    expect(page.locator(".icon-note")).to_contain_text("I don't think this is any of them")
+    expect(page.locator(".icon-card.icon-modest")).to_contain_text("I don't think this is any of them")
     expect(answer(page)).to_contain_text("Prediction: ")
-    expect(answer(page)).to_have_class(re.compile("icon-modest"))
-    upload(page, site / "photos/sample/valid/heart/material-001.png")
+    upload(page, drawing("heart"))
     press(page)
     expect(answer(page)).to_contain_text("Prediction: heart")
-    expect(answer(page)).not_to_have_class(re.compile("icon-modest"))
+    expect(page.locator(".icon-modest")).to_have_count(0)
+
+
+def test_several_pictures_and_a_table_to_copy(visitor, drawing, tmp_path):
+    """The good ones go on beside the bad ones, and the table says what the cards say."""
+    page = visitor(viewport={"width": 360, "height": 740}, permissions=["clipboard-read", "clipboard-write"])
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(drawing("heart").read_bytes()[:300])
+    heic = tmp_path / "phone.heic"
+    heic.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    (tmp_path / "empty.jpg").touch()
+    markup = tmp_path / f"{MARKUP}.png".replace("/", "")
+    markup.write_text("<html>not found</html>")
+    upload(page, drawing("star"), cut, heic, tmp_path / "empty.jpg", markup, drawing("bell"))
+    problems = page.locator(".icon-problem")
+    expect(problems).to_have_count(4)  # before any button is pressed
+    for number, words in enumerate(["damaged or incomplete", "HEIC", "empty", "not a picture"]):
+        expect(problems.nth(number)).to_contain_text(words)
+    press(page)
+    expect(answer(page)).to_have_count(2)
+    expect(answer(page).nth(0)).to_contain_text("Prediction: star")
+    expect(answer(page).nth(1)).to_contain_text("Prediction: bell")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the phone"
+    page.get_by_role("button", name="Copy the table").click()
+    rows = [line.split("\t") for line in page.evaluate("navigator.clipboard.readText()").strip().splitlines()]
+    assert rows[0] == ["Picture", "Prediction", "Probability", "Remark"] and len(rows) == 7
+    assert rows[1][:2] == ["material-001.png", "star"] and rows[1][2] in answer(page).nth(0).inner_text()
+    assert rows[5][0] == markup.name and "not a picture" in rows[5][3]
+
+
+def test_twenty_at_a_time(page, drawing):
+    with new_cards(page, 20):
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Choose pictures").click()
+        chooser.value.set_files(sorted(drawing("star").parent.glob("*.png"))[:23])
+    expect(page.locator(".icon-note")).to_have_text("I look at 20 pictures at a time; 3 were left out.")
+    press(page)
+    expect(answer(page)).to_have_count(20, timeout=30_000)
 
 
 def test_about_the_model(page, site):
@@ -88,31 +286,41 @@ def test_about_the_model(page, site):
     expect(page.locator(".icon-facts li")).to_have_text([*facts, *LIMITS, NOT_STORED])
 
 
-def test_failures_are_sentences(page, site, tmp_path):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visitor, drawing, site, tmp_path, scheme):
+    page = visitor(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+
+    def check(state):
+        page.mouse.move(0, 0)
+        found = Axe().run(page).response["violations"]
+        serious = [
+            f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], state
+
+    check("empty")
     press(page)
-    expect(answer(page)).to_have_text("Choose a picture first, then press the button.")
-    bad = tmp_path / "<img src=x onerror=alert(1)>.png"
-    bad.write_text("<html>not found</html>")
-    upload(page, bad)
-    expect(answer(page)).to_contain_text("not a picture that I can read")
+    expect(page.locator(".icon-note")).to_have_text("Choose a picture first, then press the button.")
+    check("nothing chosen")
+    upload(page, drawing("star"))
+    check("chosen")
     press(page)
-    expect(answer(page)).to_contain_text("not a picture that I can read")
-    upload(page, site / "photos/sample/valid/heart/material-001.png")  # and the page goes on working
+    expect(answer(page)).to_have_count(1)
+    page.locator(".icon-facts summary").click()
+    check("answered")
+    (tmp_path / "note.txt").write_text("hello")
+    upload(page, *sorted((site / "photos/.others").rglob("*.png"))[:8], tmp_path / "note.txt")
     press(page)
-    expect(answer(page)).to_contain_text("Prediction: heart", timeout=20_000)
+    expect(page.get_by_role("table")).to_be_visible(timeout=20_000)
+    check("several")
+    dark = (
+        page.evaluate("getComputedStyle(document.querySelector('#rendered_cells')).backgroundColor")
+        != "rgb(255, 255, 255)"
+    )
+    assert dark == (scheme == "dark")
 
 
-def test_a_large_photo_arrives(page, site, tmp_path):
-    """A 30 MB picture: Voila's own limit would lose everything over 10 MB without a word."""
-    from PIL import Image
-
-    icon = Image.open(site / "photos/sample/valid/star/material-001.png").convert("RGB")
-    icon.resize((3200, 3200)).save(tmp_path / "star.bmp")
-    assert (tmp_path / "star.bmp").stat().st_size > 30_000_000
-    upload(page, tmp_path / "star.bmp")
-    page.locator(".icon-thumbnail img").wait_for(timeout=30_000)
-    press(page)
-    expect(answer(page)).to_contain_text("Prediction: star", timeout=30_000)
+# What the page keeps to itself
 
 
 def test_nothing_but_the_page_is_given_away(address):
@@ -129,17 +337,46 @@ def test_nothing_but_the_page_is_given_away(address):
             urllib.request.urlopen(address + path, timeout=30)
 
 
-def test_without_an_export_the_page_says_how_to_make_one(browser, tmp_path):
+def test_without_an_export_the_page_says_how_to_make_one(browser, tmp_path, drawing):
     with serve(furnish(tmp_path), ".venv-page") as address, browser.new_context() as context:
         page = context.new_page()
         open_page(page, address)
         expect(page.locator(".icon-about")).to_contain_text("To make one, run `make train`")
+        upload(page, drawing("star"))
         press(page)
-        expect(answer(page)).to_contain_text("There is no model")
+        expect(page.locator(".icon-note")).to_contain_text("There is no model")
         assert "Traceback" not in page.content()
 
 
-def test_in_jupyterlab_the_same_notebook_is_the_page(browser, site):
+def test_making_it_yours_as_the_readme_says(browser, site, tmp_path):
+    """Its three short pieces of code, put into the notebook; and the fourth in a Python of its own."""
+    section = (ROOT / "README.md").read_text().partition("### Making it yours\n")[2].partition("\n### ")[0]
+    pieces = [re.sub("(?m)^    ", "", piece) for piece in re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)]
+    words, layout, colours, elsewhere = pieces
+    assert all(piece.count("\n") <= 3 for piece in pieces)
+    shutil.copytree(site / "export", tmp_path / "export")
+    furnish(tmp_path)
+    path = tmp_path / "notebooks/icon_classifier.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells[1].source += "\nfrom ipywidgets import HBox\n" + words
+    notebook.cells[2].source = colours + layout
+    nbformat.write(notebook, path)
+    with serve(tmp_path, ".venv-page") as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        button = page.get_by_role("button", name="Tell me")
+        expect(button).to_be_visible(timeout=60_000)
+        expect(button).to_have_css("background-color", "rgb(179, 36, 95)")
+        expect(page.locator(".widget-hbox .icon-answers")).to_be_attached()
+        expect(page.locator(".icon-label, .icon-facts")).to_have_count(0)  # left out
+        upload(page, site / "photos/sample/valid/star/material-001.png")
+        page.keyboard.press("Enter")
+        expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
+    run = python("-c", elsewhere + "print(page.label.value)", environment=".venv-page", cwd=tmp_path)
+    assert run.stdout == "Show it a picture of one of them, or several:\n", run.stderr
+
+
+def test_in_jupyterlab_the_same_notebook_is_the_page(browser, site, drawing):
     line = "jupyter lab --no-browser --allow-root --ServerApp.port=$PORT --IdentityProvider.token="
     with serve(site, ".venv", line, ready="api") as address, browser.new_context() as context:
         page = context.new_page()
@@ -148,7 +385,6 @@ def test_in_jupyterlab_the_same_notebook_is_the_page(browser, site):
         page.get_by_text("Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         page.get_by_role("button", name="Classify Icon").wait_for(timeout=60_000)
-        upload(page, site / "photos/sample/valid/bell/material-001.png")
-        page.locator(".icon-thumbnail img").wait_for(timeout=20_000)
+        upload(page, drawing("bell"))
         press(page)
         expect(answer(page)).to_contain_text("Prediction: bell; Probability: ", timeout=20_000)

@@ -136,8 +136,9 @@ def test_twenty_at_once_are_served_or_kindly_refused(address, server):
     seconds = time.monotonic() - begin
     served = [text for status, _, text in found if status == 200]
     refused = [text for status, _, text in found if status == 503 and "no place left" in text]
-    assert (len(served), len(refused)) == (PLACES, 20 - PLACES) and len(kernels(server)) == PLACES
+    assert (len(served), len(refused)) == (PLACES, 20 - PLACES)
     assert len({kernel_of(text) for text in served}) == PLACES
+    assert len(kernels(server)) <= PLACES  # some may be gone: no page connects, and here they end after five seconds
     assert seconds < 20 * alone, f"the slowest waited {seconds:.1f} s, a visitor alone {alone:.1f} s"
 
 

@@ -25,10 +25,30 @@ def open_page(page, address):
     page.get_by_role("button", name="Classify Icon").wait_for(timeout=90_000)
 
 
-def upload(page, file):
-    with page.expect_file_chooser() as chooser:
-        page.locator(".icon-upload").click()
-    chooser.value.set_files(file)
+@contextmanager
+def new_cards(page, number=1):
+    """Do what brings pictures in, and wait until so many other ones than before are on the page."""
+    before = pictures(page)
+    yield
+    page.wait_for_function(
+        """([number, before]) => {
+          const now = [...document.querySelectorAll(".icon-card img")].map((image) => image.src);
+          return now.length === number && !now.some((address) => before.includes(address));
+        }""",
+        arg=[number, before],
+    )
+
+
+def pictures(page):
+    """Where the browser has the pictures that are on the page."""
+    return page.locator(".icon-card img").evaluate_all("images => images.map((image) => image.src)")
+
+
+def upload(page, *files):
+    with new_cards(page, len(files)):
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Choose pictures").click()
+        chooser.value.set_files(files)
 
 
 def press(page):

@@ -1,0 +1,53 @@
+"""Upper floor: what a visitor reads of a prediction, as HTML; whatever comes from outside is text in it."""
+
+from html import escape
+
+BARS = 5  # names that get a bar; the others are less likely than these
+SURE = (0.95, "Almost certainly"), (0.8, "Very likely"), (0.5, "Probably"), (0, "Perhaps")
+
+
+def in_a_sentence(answer):
+    """A `Prediction` as one would say it."""
+    if answer.known is False:
+        return f"I don't think this is any of them; {answer.name} is only the nearest guess. {answer.reason}"
+    return f"{next(words for least, words in SURE if answer.probability >= least)} {answer.name}."
+
+
+def figure(name, address, problem="", answer=None):
+    """A picture, which the browser has at `address`, and what is said of it: a `problem`, an `answer`, or nothing."""
+    alt = "" if problem else escape(name)  # where there is a problem the caption says the name
+    words = f'<p class="icon-name">{escape(name)}</p><p class="icon-problem">{escape(problem)}</p>' if problem else ""
+    if answer:
+        line = f"Prediction: {answer.name}; Probability: {answer.probability:.4f}"
+        words = f"<p>{escape(in_a_sentence(answer))}</p>{bars(answer.probabilities)}"
+        words += f'<p class="icon-prediction">{escape(line)}</p>'
+    modest = " icon-modest" if answer and answer.known is False else ""
+    image = f'<div class="icon-picture"><img src="{escape(address)}" alt="{alt}"></div>'
+    return f'<figure class="icon-card{modest}">{image}<figcaption>{words}</figcaption></figure>'
+
+
+def bars(probabilities):
+    """A bar for each of the likeliest names of {name: probability}, which is in order."""
+    rows = [
+        f'<span>{escape(name)}</span><span class="icon-track"><i style="width:{probability:.1%}"></i></span>'
+        f"<span>{probability:.1%}</span>"
+        for name, probability in list(probabilities.items())[:BARS]
+    ]
+    left = len(probabilities) - len(rows)
+    more = f"<p>and {left} less likely</p>" if left else ""
+    return f'<div class="icon-chart">{"".join(rows)}</div>{more}'
+
+
+def table(rows):
+    """`rows` of text under "Picture", "Prediction", "Probability" and "Remark", with a button that copies them."""
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("Picture", "Prediction", "Probability", "Remark"))
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    copy = '<button type="button" class="icon-copy">Copy the table</button>'
+    rows = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'{copy}<div class="icon-rows" role="region" aria-label="The answers as a table" tabindex="0">{rows}</div>'
+
+
+def unfold(title, lines):
+    """`title`, which unfolds to a list of `lines`."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<details><summary>{escape(title)}</summary><ul>{items}</ul></details>"
