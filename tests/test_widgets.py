@@ -94,6 +94,14 @@ def test_five_hundred_bad_files(page, good):
     assert memory[-1] < 1.1 * memory[0]
 
 
+def test_what_takes_long_says_how_far_it_is(page, good):
+    said = []
+    page.note.observe(lambda change: said.append(change.new), "value")
+    give(page, good, good, good)
+    assert [f"picture {number} of 3" in words for number, words in enumerate(said[:3], 1)] == [True] * 3
+    assert said[3:] == [""]
+
+
 def test_a_second_press_does_nothing_twice(page, good, monkeypatch):
     asked = []
     predict = page.classifier.predict

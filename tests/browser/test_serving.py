@@ -167,6 +167,20 @@ def test_who_comes_back_to_a_culled_page_reads_so(browser, site):
         assert not kernels(server_of(address))
 
 
+def test_a_lost_connection_is_said_until_it_is_back(browser, site):
+    with serve(site, ".venv-page") as address, visit(browser, address) as page:
+        alert = page.get_by_role("alert")
+        page.context.set_offline(True)
+        expect(alert).to_contain_text("cannot be reached just now", timeout=20_000)
+        page.context.set_offline(False)
+        expect(alert).to_be_hidden(timeout=20_000)
+        upload(page, star(site))
+        press(page)
+        expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
+        server_of(address).kill()
+        expect(alert).to_contain_text("cannot be reached just now", timeout=20_000)
+
+
 def test_other_sites_end_nobodys_kernel(browser, address, server):
     with visit(browser, address) as page:
         kernel_id = kernel_of(page.content())
