@@ -156,6 +156,13 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         super().notify_disconnect(kernel_id)
         self.seen(kernel_id)
 
+    def start_buffering(self, kernel_id, session_key, channels):
+        """Keep what a kernel says while its page is away; not of one that is just ending: nobody would close these."""
+        if kernel_id in self._seen:
+            return super().start_buffering(kernel_id, session_key, channels)
+        for stream in channels.values():
+            stream.close()
+
     async def cull_kernels(self):
         await super().cull_kernels()
         if self._ended:  # what the server kept for a kernel hangs together in circles, 250 kB that nothing else frees
