@@ -25,7 +25,7 @@ train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder|path PHOTOS=f
 	@cat .run/train.log
 
 test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromium included
-	@$(BIN)/python tests/browser/chromium.py
+	@$(BIN)/python tests/browser/programs.py
 	@$(BIN)/python -m pytest
 
 # The environments. requirements-all.txt is for authors and pins ipywidgets 7 (fastbook does); requirements.txt is

@@ -19,7 +19,7 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests/browser")]
 
-import chromium  # noqa: E402
+import programs  # noqa: E402
 import visits  # noqa: E402
 from conftest import furnish, serve  # noqa: E402
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
@@ -84,7 +84,7 @@ def row(what, ours, theirs, unit):
 
 def main():
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.find(), args=visits.ARGS)
+        browser = playwright.chromium.launch(executable_path=programs.find("chromium"), args=visits.ARGS)
         ours, old = Path(folder, "ours"), Path(folder, "old")
         photo = Image.effect_noise((400, 300), 60).convert("RGB").resize((4000, 3000))
         for place in (ours, old):

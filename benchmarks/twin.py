@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from row import row
 
 from icon_classifier.card import twin_in_words
 from icon_classifier.classifier import load_classifier, open_pickle
@@ -44,10 +45,6 @@ def process(load, photo):
     subprocess.run([sys.executable, "-c", code], input=photo, check=True, capture_output=True)
 
 
-def row(what, ours, theirs, versus):
-    print(f"{what:<42} {ours:8.1f} ms   {versus}: {theirs:8.1f} ms   ratio {ours / theirs:.2f}")
-
-
 def at_224(folder):
     """The fp32 twin of the same network, were it one for photographs: 224 px, a last feature map of 7 x 7 cells."""
     from icon_classifier.training.export import compile_export
@@ -69,19 +66,24 @@ def main():
     assert type(twin).__name__ == "TwinClassifier", "run make train first"
     rule, ready = twin.card.preprocessing, np.zeros((1, 3, *twin.card.preprocessing["size"][::-1]), np.float32)
 
-    row("import, load, first prediction", *medians(3, *(partial(process, load, photo) for load in LOADS)), "fastai")
+    row(
+        "import, load, first prediction",
+        *medians(3, *(partial(process, load, photo) for load in LOADS)),
+        "fastai",
+        "ms",
+    )
     answers = medians(30, partial(twin.predict, photo), partial(pickle.predict, photo))
-    row("prediction from a 1500 x 1000 JPEG", *answers, "fastai")
+    row("prediction from a 1500 x 1000 JPEG", *answers, "fastai", "ms")
 
     def bare():
         prepare(open_picture(photo), rule)
         twin.session.run(["scores"], {"pictures": ready}, twin.options)
 
-    row("the same", *medians(30, partial(twin.predict, photo), bare), "decode + resize + network alone")
+    row("the same", *medians(30, partial(twin.predict, photo), bare), "decode + resize + network alone", "ms")
     with tempfile.TemporaryDirectory() as folder:
         for what, classifier in (("the sample's", twin), ("at 224 px, fp32", at_224(folder))):
             heat = medians(30, *(partial(classifier.predict, photo, heat) for heat in (True, False)))
-            row(f"with a heat map, {what}", *heat, "without")
+            row(f"with a heat map, {what}", *heat, "without", "ms")
     print(*twin.card.facts(), f"The twin: {twin.card.twin['precision']}. {twin_in_words(twin.card.twin)}", sep="\n")
 
 

@@ -37,12 +37,12 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def browser():
-    import chromium
+    import programs
     import visits
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.find(), args=visits.ARGS)
+        browser = playwright.chromium.launch(executable_path=programs.find("chromium"), args=visits.ARGS)
         yield browser
         browser.close()
 

@@ -16,7 +16,7 @@ def test_the_container_runs_the_procfiles_command(tmp_path):
         assert b"Icon Classifier" in urllib.request.urlopen(address, timeout=90).read()
 
 
-def test_what_is_copied_exists():
+def test_what_is_copied_exists_and_is_all_that_docker_is_sent():
     copied = [
         path
         for line in re.findall(r"^COPY (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
@@ -25,6 +25,8 @@ def test_what_is_copied_exists():
     assert {"Procfile", "voila.json", "export/export.onnx"} < set(copied)
     made_by_training = {"export/export.onnx", "export/card.json"}
     assert all((ROOT / path).exists() for path in set(copied) - made_by_training)
+    sent = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert sent == ["*", *(f"!{path}" for path in copied), "**/__pycache__"]
 
 
 def test_a_slug_holds_the_page_and_not_the_workshop():
@@ -32,3 +34,25 @@ def test_a_slug_holds_the_page_and_not_the_workshop():
     assert all((ROOT / path).exists() for path in left_out) and "notebooks/train.ipynb" in left_out
     needed = ["Procfile", "requirements.txt", "runtime.txt", "voila.json", "icon_classifier", "export"]
     assert not any(path.startswith(tuple(left_out)) for path in [*needed, "notebooks/icon_classifier.ipynb"])
+
+
+def test_binder_installs_what_a_host_does_and_the_package():
+    """Without the folder .binder it would build the Dockerfile, which holds no Jupyter for it to start."""
+    binder = ROOT / ".binder"
+    assert (binder / "runtime.txt").read_text() == (ROOT / "runtime.txt").read_text()
+    referred, package = (binder / "requirements.txt").read_text().split("\n")[:2]
+    assert (binder / referred.removeprefix("-r ")).samefile(ROOT / "requirements.txt")
+    assert package == "." and (ROOT / "pyproject.toml").exists()  # as seen from the top folder, where pip is run
+
+
+def test_the_button_starts_what_the_procfile_names():
+    app = json.loads((ROOT / "app.json").read_text())
+    assert [*app["formation"]] == [(ROOT / "Procfile").read_text().partition(":")[0]]
+    code = (ROOT / "icon_classifier/serving/kernels.py").read_text()
+    assert all(variable in code for variable in app["env"])
+
+
+def test_links_to_the_page_lead_to_the_notebook():
+    readme = (ROOT / "README.md").read_text()
+    paths = re.findall(r"/voila/render/([\w/.]+)", readme.replace("%2F", "/"))
+    assert len(paths) > 1 and all((ROOT / path).exists() for path in paths)

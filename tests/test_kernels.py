@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, python
 
 from icon_classifier.serving import memory
-from icon_classifier.serving.kernels import arguments_of, exports_of
+from icon_classifier.serving.forking import arguments_of, exports_of
 
 MB = memory.MB
 

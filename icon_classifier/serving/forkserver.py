@@ -2,7 +2,7 @@
 
 # It has imported what a kernel needs and read the classifier. A fork shares all that memory and takes milliseconds.
 # What may not be copied by a fork must not exist here: other threads, zmq's context, an event loop, IPython's shell;
-# they are made in the child. `kernels.py` starts this process and speaks with it over a socket, in one message a
+# they are made in the child. `forking.py` starts this process and speaks with it over a socket, in one message a
 # kernel.
 
 import gc

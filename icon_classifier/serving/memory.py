@@ -11,6 +11,10 @@ except ImportError:  # Windows
     fcntl = None
 
 MB = 1 << 20
+# What a visitor takes at most, in MB: (forked, plain), by what runs the model. `make bench` prints what they do take.
+VISITOR = {"onnxruntime": (32, 200), "fastai": (96, 450)}
+SERVER = 100  # MB for the server itself
+WORK = 100  # MB for the one picture that is being decoded (see `turn`)
 
 
 def limit(root="/"):
@@ -46,6 +50,16 @@ def used(pids):
     for pid in pids:
         total += sum(int(line.split()[1]) << 10 for line in _lines(f"/proc/{pid}/smaps_rollup") if line[:4] == "Pss:")
     return total
+
+
+def places(warm, heavy):
+    """How many visitors memory allows, whose kernels are forked from the process with the pid `warm`; None: plain ones.
+
+    heavy: whether fastai runs the model.
+    """
+    each = VISITOR["fastai" if heavy else "onnxruntime"][warm is None]
+    base = SERVER + WORK + (0 if warm is None else used([warm]) // MB)
+    return max(1, int((limit() // MB - base) // each))
 
 
 def _lines(path):

@@ -2,12 +2,14 @@
 
 import json
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
 import psutil
+from playwright.sync_api import expect
 
 ARGS = [
     "--no-sandbox",
@@ -88,6 +90,29 @@ def leave(address, html):
     get(f"{address}voila/api/shutdown/{kernel_of(html)}", "POST", b"", Origin=address.rstrip("/"))
 
 
+def classify(browser, address, picture):
+    """A visit as it should be: the answer is read, the tab closed."""
+    with visit(browser, address) as page:
+        upload(page, picture)
+        press(page)
+        expect(answer(page)).to_contain_text("Prediction: ", timeout=20_000)
+
+
+def come_and_go(browser, address, picture):
+    """Ten visits of all kinds: closed, reloaded, left in the middle of loading, aborted, fetched by a program."""
+    classify(browser, address, picture)
+    with visit(browser, address) as page:
+        page.reload()
+        page.get_by_role("button", name="Classify Icon").wait_for()
+    for _ in range(2):
+        with browser.new_context() as context:
+            context.new_page().goto(address, wait_until="commit")
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", int(address.rstrip("/").rsplit(":", 1)[1]))) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        get(address)
+
+
 def kernel_of(html):
     """The kernel id that a page carries."""
     return re.search(r'"kernelId": ?"([0-9a-f-]{36})"', html)[1]
@@ -121,6 +146,12 @@ def own_memory(processes):
     """Bytes of memory that are the processes' own, shared pages once; not files, which another program may map too."""
     lines = [line.split() for process in processes for line in open(f"/proc/{process.pid}/smaps_rollup")]
     return sum(int(line[1]) << 10 for line in lines if line[0] == "Pss_Anon:")
+
+
+def kept(server):
+    """Bytes of memory that the server and its warm process keep once their visitors have gone."""
+    time.sleep(6)  # the server collects what is left of kernels every five seconds
+    return own_memory([server, warm_process(server)])
 
 
 def until(condition, seconds):

@@ -1,0 +1,39 @@
+"""Find the programs that the tests drive; run as a script, install the distribution's where that is possible."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+ON_A_MAC = [f"/Applications/{name}.app/Contents/MacOS/{name}" for name in ("Google Chrome", "Chromium")]
+# By the name of its package in Debian and Ubuntu: in words, and its files.
+PROGRAMS = {
+    "chromium": (
+        "the browser Chromium or Chrome",
+        ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", *ON_A_MAC],
+    ),
+    "haproxy": ("the proxy HAProxy", ["haproxy", "/usr/sbin/haproxy"]),
+}
+
+
+def find(program):
+    """The path of a program, or None. A variable such as CHROMIUM overrides."""
+    return next(filter(None, [os.environ.get(program.upper()), *map(shutil.which, PROGRAMS[program][1])]), None)
+
+
+def install(missing):
+    """Ask Debian's or Ubuntu's package manager, as root or by a sudo that wants no password."""
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if not shutil.which("apt-get") or (sudo and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode):
+        return
+    print(f"Installing {' and '.join(missing)} from the distribution (about a minute)", flush=True)
+    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
+        subprocess.run([*sudo, "apt-get", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    if missing := [program for program in PROGRAMS if not find(program)]:
+        install(missing)
+    if missing := [program for program in PROGRAMS if not find(program)]:
+        words = [f"{PROGRAMS[program][0]} (or set {program.upper()} to the path of one)" for program in missing]
+        sys.exit(f"The tests need {' and '.join(words)}: install it, and run make test again.")

@@ -1,0 +1,115 @@
+"""Two servers of the page behind the sticky proxy of docs/haproxy.cfg, that very file, with real visitors."""
+
+import shutil
+from contextlib import ExitStack, contextmanager
+
+import programs
+import pytest
+import websocket
+from conftest import ROOT, furnish, serve
+from playwright.sync_api import expect
+from visits import answer, get, health, kernel_of, press, server_of, until, upload, visit
+
+PLACES = 2  # of each server
+
+
+@pytest.fixture(scope="module")
+def servers(site, tmp_path_factory):
+    """The addresses of two servers, each with a folder of its own as on a machine of its own."""
+    with ExitStack() as stack:
+        addresses = []
+        for name in ("one", "two"):
+            folder = furnish(tmp_path_factory.mktemp(name))
+            shutil.copytree(site / "export", folder / "export")
+            more = "--VisitorKernelManager.absence=5"
+            addresses.append(stack.enter_context(serve(folder, ".venv-page", more=more, ICON_VISITORS=str(PLACES))))
+            assert health(addresses[-1])["forked"]
+        yield addresses
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(servers):
+    """Each test begins without visitors: those whose goodbye went to the wrong server leave a little later."""
+    assert until(lambda: visitors(servers) == [0, 0], 30), visitors(servers)
+
+
+@contextmanager
+def proxy(folder, servers, configuration=ROOT / "docs/haproxy.cfg"):
+    """The proxy's address. It starts when both servers are up, as far as it can know: by their health checks."""
+    one, two = (address.split("/")[2] for address in servers)
+    line = f"{programs.find('haproxy')} -f {configuration}"
+    with serve(folder, ".venv-page", line, ready="healthz", ONE=one, TWO=two) as address:
+        yield address
+
+
+def classify(page, site, name):
+    upload(page, site / f"photos/sample/valid/{name}/material-001.png")
+    press(page)
+    expect(answer(page)).to_contain_text(f"Prediction: {name}", timeout=20_000)
+
+
+def visitors(servers):
+    return [health(address)["visitors"] for address in servers]
+
+
+def test_visitors_stay_with_their_server(browser, site, servers, tmp_path):
+    with proxy(tmp_path, servers) as address, ExitStack() as stack:
+        pages = [stack.enter_context(visit(browser, address)) for _ in range(2 * PLACES)]
+        assert visitors(servers) == [PLACES, PLACES]
+        for page, name in zip(pages, ("star", "bell", "heart", "star"), strict=True):
+            classify(page, site, name)
+        status, _, text = get(address)  # whoever finds one server full was taken to the other; now both are
+        assert status == 503 and "no place left" in text
+        pages[0].reload()
+        pages[0].get_by_role("button", name="Classify Icon").wait_for()
+        classify(pages[0], site, "heart")
+        assert visitors(servers) == [PLACES, PLACES]
+        for page in pages:
+            expect(page.get_by_role("alert")).to_be_hidden()
+            (cookie,) = page.context.cookies()
+            assert cookie["value"] in ("one", "two") and cookie["expires"] == -1
+    assert until(lambda: visitors(servers) == [0, 0], 10), "the tabs were closed, kernels stayed"
+
+
+def test_it_is_the_stickiness_that_does_it(browser, servers, tmp_path):
+    lines = (ROOT / "docs/haproxy.cfg").read_text().splitlines(keepends=True)
+    without = [line.partition(" cookie ")[0].rstrip() + "\n" for line in lines if not line.startswith("    cookie ")]
+    assert len(without) == len(lines) - 1 and "cookie one" not in "".join(without)
+    (tmp_path / "haproxy.cfg").write_text("".join(without))
+    with proxy(tmp_path, servers, tmp_path / "haproxy.cfg") as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address, wait_until="domcontentloaded")
+        expect(page.get_by_role("alert")).to_contain_text("This page has ended", timeout=60_000)
+
+
+def test_other_sites_are_refused_behind_a_proxy_too(servers, tmp_path):
+    """A proxy passes Host on, and one that ends TLS, as Heroku's does, makes no difference between http and https."""
+    with proxy(tmp_path, servers) as address:
+        _, headers, text = get(address, Host="icons.example")
+        sticky, kernel_id = headers["Set-Cookie"].partition(";")[0], kernel_of(text)
+        theirs = {"Host": "icons.example", "Cookie": sticky, "X_Forwarded_Proto": "https"}
+        channels = f"ws{address.removeprefix('http')}api/kernels/{kernel_id}/channels"
+        connect = {"host": "icons.example", "cookie": sticky, "timeout": 10}
+        with pytest.raises(websocket.WebSocketBadStatusException):
+            websocket.create_connection(channels, origin="https://evil.example", **connect)
+        websocket.create_connection(channels, origin="https://icons.example", **connect).close()
+        shutdown = f"{address}voila/api/shutdown/{kernel_id}"
+        assert get(shutdown, "POST", b"", Origin="https://evil.example", **theirs)[0] == 403
+        assert sum(visitors(servers)) == 1
+        assert get(shutdown, "POST", b"", Origin="https://icons.example", **theirs)[0] == 204
+        assert until(lambda: visitors(servers) == [0, 0], 5)
+
+
+def test_visitors_of_a_server_that_hangs_find_the_other(browser, site, servers, tmp_path):
+    """Nothing but health checks can tell: it still takes connections, and answers none."""
+    with proxy(tmp_path, servers) as address, visit(browser, address) as page:
+        server = server_of(servers[visitors(servers).index(1)])
+        server.suspend()
+        try:
+            expect(page.get_by_role("alert")).to_contain_text("To go on, reload it", timeout=60_000)
+            page.get_by_role("button", name="Reload the page").click()
+            page.get_by_role("button", name="Classify Icon").wait_for()
+            classify(page, site, "bell")
+        finally:
+            server.resume()
+        assert until(lambda: sorted(visitors(servers)) == [0, 1], 20), "it kept the kernel of who had to leave"
