@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -11,7 +10,7 @@ import sysconfig
 import tarfile
 import time
 import urllib.request
-from contextlib import suppress
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -115,35 +114,15 @@ def _slug(root):
 
 def _server(root):
     """Start the Procfile's line, and measure what it takes before and after two visitors came."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port = probe.getsockname()[1]
-    line = (root / "Procfile").read_text().removeprefix("web: ").strip()
+    began = time.monotonic()
     paths = os.pathsep.join([str(root.absolute()), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    server = subprocess.Popen(
-        shlex.split(line.replace("$PORT", str(port))),
-        cwd=root,
-        env={**os.environ, "PORT": str(port), "PYTHONPATH": paths, "PATH": path},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        began = time.monotonic()
-        while _ask(port, "voila/static/voila.js") is None:
-            if server.poll() is not None or time.monotonic() - began > WAIT:
-                raise Failed(f"does not answer at port {port}", f"run it by hand and read what it says: {line}")
-            time.sleep(0.1)
+    with served(root, PYTHONPATH=paths, PATH=path) as (server, address):
         seconds, memory = time.monotonic() - began, [_memory(server.pid)]
         for _ in range(2):
-            if _ask(port, "") is None:
-                raise Failed("starts, but gives no page", f"run it by hand and read what it says: {line}")
+            if not _answers(address):
+                raise Failed("starts, but gives no page", f"run it by hand and read what it says: {procfile(root)}")
             memory.append(_memory(server.pid))
-    finally:
-        with suppress(ProcessLookupError):  # it may have ended by itself
-            os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
     each = max(memory[2] - memory[1], 1e6)
     fit = int((MEMORY - memory[0]) // each)
     found = f"answers after {seconds:.0f} s; {memory[0] / 1e6:.0f} MB, and {each / 1e6:.0f} MB more for a visitor"
@@ -152,13 +131,48 @@ def _server(root):
     return f"{found}: {fit} fit into {MEMORY / 1e6:.0f} MB"
 
 
-def _ask(port, path):
-    """The body of the page's address, or None."""
+def procfile(root):
+    """The command that a host runs for the project in the folder `root`."""
+    return (root / "Procfile").read_text().removeprefix("web: ").strip()
+
+
+@contextmanager
+def served(root, line=None, ready="voila/static/voila.js", log=subprocess.DEVNULL, **environment):
+    """Run the Procfile's line in `root` as a host does, PORT set; yield the process and its address once it answers.
+
+    `line` and `ready` (an address below the server's) are for something else than the page. Raises `Failed`.
+    """
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    line, address = line or procfile(root), f"http://127.0.0.1:{port}/"
+    server = subprocess.Popen(
+        ["sh", "-c", f"exec {line}"],
+        cwd=root,
+        env={**os.environ, "PORT": str(port), **environment},
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=WAIT) as answer:
-            return answer.read()
+        until = time.monotonic() + WAIT
+        while not _answers(address + ready):
+            if server.poll() is not None or time.monotonic() > until:
+                raise Failed(f"does not answer at port {port}", f"run it by hand and read what it says: {line}")
+            time.sleep(0.1)
+        yield server, address
+    finally:
+        if server.poll() is None:  # it may have ended by itself
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+
+
+def _answers(address):
+    try:
+        with urllib.request.urlopen(address, timeout=WAIT) as answer:
+            return bool(answer.read())
     except OSError:
-        return None
+        return False
 
 
 def _memory(pid):

@@ -2,16 +2,14 @@
 
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from icon_classifier.check import Failed, procfile, served
 
 ROOT = Path(__file__).parent.parent
 
@@ -57,43 +55,21 @@ def furnish(folder):
 
 @contextmanager
 def serve(folder, environment, line=None, ready="voila/static/voila.js", more="", **variables):
-    """Run the Procfile's line in `folder` as Heroku does (PORT set, PYTHONPATH the code's root); yield the address.
+    """Run the Procfile's line in `folder` as Heroku does, PYTHONPATH the code's root; yield the address.
 
     `line` and `ready` (an address below the server's that answers once it is up) serve something else than the page;
     `more` are arguments for the end of the line, `variables` more of the environment.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    line = line or (folder / "Procfile").read_text().removeprefix("web: ").strip()
     path = f"{ROOT / environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    variables = {"PATH": path, "PYTHONPATH": str(ROOT), **variables}
     with open(folder / f"{environment}.log", "w+") as log:
-        server = subprocess.Popen(
-            ["bash", "-c", f"exec {line} {more}"],
-            cwd=folder,
-            env={**os.environ, "PORT": str(port), "PATH": path, "PYTHONPATH": str(ROOT), **variables},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
         try:
-            _wait_for(f"http://127.0.0.1:{port}/{ready}", server, log)
-            yield f"http://127.0.0.1:{port}/"
-        finally:
-            if server.poll() is None:  # a test may have ended it
-                os.killpg(server.pid, signal.SIGTERM)
-                server.wait(30)
-
-
-def _wait_for(address, server, log, seconds=60):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            return urllib.request.urlopen(address, timeout=5).close()
-        except OSError:
-            time.sleep(0.2)
-    log.seek(0)
-    pytest.fail(f"the server did not come up:\n{log.read()}")
+            line = f"{line or procfile(folder)} {more}"
+            with served(folder, line, ready, log, **variables) as (_, address):
+                yield address
+        except Failed as failure:
+            log.seek(0)
+            pytest.fail(f"{failure}:\n{log.read()}")
 
 
 def python(*args, environment=None, **options):

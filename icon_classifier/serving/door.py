@@ -47,6 +47,7 @@ class Door(IdentityProvider):
     def get_handlers(self):
         """The addresses that are added to Voila's, which come after these."""
         voila = self.parent
+        voila.app.settings["voila_jinja2_env"].loader.searchpath.insert(0, str(TEMPLATE))  # for the list of pages
         page = {
             "template_paths": [str(TEMPLATE), *voila.template_paths],
             "config": voila.config,

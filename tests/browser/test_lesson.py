@@ -28,7 +28,13 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
     shutil.copy(tmp_path / "notebooks/icon_classifier.ipynb", tmp_path / "notebooks/second.ipynb")
     line = "voila notebooks --port=$PORT --no-browser"
     with serve(tmp_path, ".venv-page", line, ready="healthz") as address, browser.new_context() as context:
-        page = context.new_page()
+        page, asked, complaints = context.new_page(), [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto(address)
+        expect(page.get_by_text("second.ipynb")).to_be_visible(timeout=30_000)
+        assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+        assert not [text for text in complaints if "Content Security Policy" in text]
         listing = urllib.request.urlopen(f"{address}?classic-tree=True", timeout=60).read().decode()
         listed = {name for name in re.findall(r"[\w.]+\.ipynb|library", listing)}
         assert listed == {"icon_classifier.ipynb", "second.ipynb"}
