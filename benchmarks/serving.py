@@ -39,7 +39,7 @@ def upload_2021(page, file):
 
 def measure(browser, folder, environment, line, visitors, upload):
     """The figures of one page, a dict; `visitors` come, classify and stay."""
-    found, contexts = {}, []
+    found, contexts, answered = {}, [], []
     with serve(folder, environment, line, ICON_VISITORS="20") as address:
         server = visits.server_of(address)
         begin = time.perf_counter()
@@ -48,12 +48,17 @@ def measure(browser, folder, environment, line, visitors, upload):
         time.sleep(2)
         for _ in range(visitors):
             context = browser.new_context()
-            page = context.new_page()
+            page, sent = context.new_page(), []
+            page.on("websocket", lambda opened, sent=sent: opened.on("framesent", lambda data: sent.append(len(data))))
             visits.open_page(page, address)
+            sent.clear()
+            begin = time.perf_counter()
             upload(page, folder / "photo.jpg")
             visits.press(page)
             expect(page.get_by_text("Prediction:")).to_be_visible(timeout=60_000)
+            answered.append(time.perf_counter() - begin)
             contexts.append(context)
+        found["answer"], found["sent"] = statistics.median(answered), sum(sent) / 1e6
         time.sleep(2)
         pids = [server.pid, *(child.pid for child in server.children(recursive=True))]
         memory = {pid: psutil.Process(pid).memory_full_info() for pid in pids}
@@ -145,6 +150,8 @@ def main():
         ("the page complete, the server's first", "cold", "s"),
         ("the page complete, warm", "warm", "s"),
         ("widgets visible in Chromium, warm", "visible", "s"),
+        ("12 megapixels: from choosing the photo to the answer", "answer", "s"),
+        ("12 megapixels: sent to the server", "sent", "MB"),
         ("first visit, cold cache: requests", "requests", ""),
         ("first visit, cold cache: bytes", "megabytes", "MB"),
     ):

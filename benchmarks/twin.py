@@ -38,6 +38,13 @@ def medians(times, *actions):
     return [statistics.median(durations) for durations in taken]
 
 
+def jpeg(image, size):
+    """The bytes of `image` as a JPEG of this size."""
+    file = io.BytesIO()
+    image.resize(size).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
 def process(load, photo):
     """Run a whole process: import, load with the named function, and one prediction."""
     code = f"import sys; from icon_classifier.classifier import {load} as load"
@@ -58,10 +65,8 @@ def at_224(folder):
 
 
 def main():
-    icon = draw_icon(find_glyphs("star")[0], random.Random(0), 256).resize((1500, 1000))
-    file = io.BytesIO()
-    icon.save(file, "JPEG", quality=90)
-    photo = file.getvalue()
+    icon = draw_icon(find_glyphs("star")[0], random.Random(0), 256)
+    photo, camera, sent = (jpeg(icon, size) for size in ((1500, 1000), (4000, 3000), (683, 512)))
     twin, pickle = load_classifier(PICKLE), open_pickle(PICKLE)
     assert type(twin).__name__ == "TwinClassifier", "run make train first"
     rule, ready = twin.card.preprocessing, np.zeros((1, 3, *twin.card.preprocessing["size"][::-1]), np.float32)
@@ -80,6 +85,8 @@ def main():
         twin.session.run(["scores"], {"pictures": ready}, twin.options)
 
     row("the same", *medians(30, partial(twin.predict, photo), bare), "decode + resize + network alone", "ms")
+    sizes = medians(10, *(partial(twin.predict, picture) for picture in (sent, camera)))
+    row("prediction from what the browser makes of 12 MP", *sizes, "from the 12 MP", "ms")
     with tempfile.TemporaryDirectory() as folder:
         for what, classifier in (("the sample's", twin), ("at 224 px, fp32", at_224(folder))):
             heat = medians(30, *(partial(classifier.predict, photo, heat) for heat in (True, False)))
