@@ -76,7 +76,7 @@ def run_card(args):
         card = Card.read(path)
     except FileNotFoundError:
         return complain(f"there is no {path}.", 2)
-    print(json.dumps(asdict(card), indent=2, ensure_ascii=False))
+    print(json.dumps({**asdict(card), "examples": list(card.examples)}, indent=2, ensure_ascii=False))
 
 
 def run_check(args):

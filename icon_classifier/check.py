@@ -71,7 +71,8 @@ def _packages(root):
             wrong.append(f"{pin.name} {found}")
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise Failed(f"other than the host's: {', '.join(wrong[:3])}{more}", "pip install -r requirements.txt")
+        todo = "make .venv-page/ready, and run this with .venv-page/bin/python"
+        raise Failed(f"other than the host's: {', '.join(wrong[:3])}{more}", todo)
     return f"{len(pins)} as pinned in requirements.txt"
 
 

@@ -35,7 +35,7 @@ def test_where_all_is_well(project):
             "_packages",
             lambda p: (p / "requirements.txt").write_text("voila==0.1\nnope==1\n"),
             "voila 0.5",
-            "pip install",
+            ".venv-page/bin/python",
         ),
         ("_export", lambda p: shutil.rmtree(p / "export"), "not usable", "make train"),
         ("_export", lambda p: (p / "export/export.onnx").write_bytes(b""), "not usable", "icon-classifier compile"),

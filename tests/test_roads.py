@@ -185,6 +185,13 @@ def test_sources_that_are_none_are_sentences(tmp_path):
             list(read_source(tmp_path / name))
 
 
+def test_a_folder_is_not_gathered_into_itself(folder):
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(SourceError, match='use source="folder"'):
+        gather_from(folder, folder.parent / "." / folder.name)
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_names_become_folders():
     same = ["beyonce", "snoop dogg", "Beyoncé", "東京", "Dr. Dre", "R&B 100%", "🎺"]
     assert [safe_name(name) for name in same] == same

@@ -108,7 +108,7 @@ class IconPage:
         self.table.value = ""
         self.look.layout.display, self.look.value = "none", False  # until there is something to show
         left = number - self._coming
-        self._say(f"I look at {self._coming} pictures at a time; {left} were left out." if left else "")
+        self._say(f"I look at {self._coming} pictures at a time, and left out {left}." if left else "")
 
     def _take(self, new, buffers):
         if len(self._pictures) == self._coming:  # more than the browser said, which no browser of ours does
@@ -171,6 +171,7 @@ class IconPage:
 
     def _say(self, words):
         """Put plain text on the page where it is seen, and read aloud."""
+        self.upload.said = ""  # or the same words would not be read a second time
         self.note.value, self.upload.said = escape(words), words
 
     def _kindly(self, action, about):

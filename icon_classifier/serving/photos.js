@@ -53,15 +53,15 @@ function render({ model, el }) {
   let shown = []; // the addresses of the pictures on the page, which hold their memory
 
   async function take(files) {
+    if (!files.length) return model.send({ nothing: true });
     const run = ++latest;
     const begun = Date.now();
-    files = [...files];
-    if (!files.length) return model.send({ nothing: true });
+    const taken = [...files].slice(0, model.get("most"));
     shown.forEach(URL.revokeObjectURL);
     shown = [];
     model.send({ begin: files.length });
-    for (const [number, file] of files.slice(0, model.get("most")).entries()) {
-      if (Date.now() - begun > 300) progress.textContent = `Reading picture ${number + 1} of ${files.length} …`;
+    for (const [number, file] of taken.entries()) {
+      if (Date.now() - begun > 300) progress.textContent = `Reading picture ${number + 1} of ${taken.length} …`;
       const blob = await smaller(file);
       const content = await blob.arrayBuffer().catch(() => null); // a folder, or a file that has gone
       if (run !== latest) return;
@@ -85,8 +85,8 @@ function render({ model, el }) {
     const row = element("p", { className: "icon-examples", textContent: "None at hand? Take one of these: " });
     for (const { name, content } of examples) {
       const file = new File([content], name);
-      const button = element("button", { type: "button", title: name, onclick: () => take([file]) });
-      button.append(element("img", { src: URL.createObjectURL(file), alt: name }));
+      const button = element("button", { type: "button", onclick: () => take([file]) });
+      button.append(element("img", { src: URL.createObjectURL(file), alt: `Example: ${name}` }));
       row.append(button);
     }
     el.append(row);
@@ -113,7 +113,8 @@ function render({ model, el }) {
     const table = event.target.closest?.(".icon-copy")?.parentElement.querySelector("table");
     if (!table) return;
     getSelection().selectAllChildren(table);
-    document.execCommand("copy"); // as a table, which spreadsheets and documents take; writeText would give bare text
+    const copied = document.execCommand("copy"); // as a table, which spreadsheets take; writeText would give bare text
+    said.textContent = event.target.textContent = copied ? "Copied" : "Selected: now copy it";
   });
   const speak = () => (said.textContent = model.get("said"));
   model.on("change:said", speak);

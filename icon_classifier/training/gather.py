@@ -14,6 +14,7 @@ from fastprogress.fastprogress import progress_bar
 from PIL import Image, ImageDraw, ImageFont
 from ..gathering.aside import arrange
 from ..gathering.fetch import Fetcher
+from ..gathering.links import SourceError
 from ..gathering.manifest import ASIDE, END, KEPT, OPEN, Manifest
 from ..gathering.names import clean_label, folder_names
 from ..gathering.roads import read_source
@@ -149,6 +150,8 @@ def gather_from(
     allow_hosts=()      # "host:port" pairs that may be private addresses
 ) -> dict: # Photos by name
     "Take photos from `source`, fetching those that are elsewhere; raises `SourceError`"
+    if Path(source).resolve() == Path(photos).resolve():
+        raise SourceError(f'{photos} is where the pictures are already; to train on them, use source="folder".')
     found,counts = {},{}
     for link in read_source(source): found.setdefault(clean_label(link.name), []).append(link)
     manifest = Manifest(photos)

@@ -124,7 +124,7 @@ def photograph(page, path):
 
 
 def take_example(page, path):
-    page.get_by_role("button", name="bell").click()
+    page.get_by_role("button", name="Example: bell").click()
 
 
 @pytest.mark.parametrize("way", [drop, paste, photograph, take_example])
@@ -274,7 +274,7 @@ def test_twenty_at_a_time(page, drawing):
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Choose pictures").click()
         chooser.value.set_files(sorted(drawing("star").parent.glob("*.png"))[:23])
-    expect(page.locator(".icon-note")).to_have_text("I look at 20 pictures at a time; 3 were left out.")
+    expect(page.locator(".icon-note")).to_have_text("I look at 20 pictures at a time, and left out 3.")
     press(page)
     expect(answer(page)).to_have_count(20, timeout=30_000)
 
@@ -358,7 +358,7 @@ def test_making_it_yours_as_the_readme_says(browser, site, tmp_path):
     furnish(tmp_path)
     path = tmp_path / "notebooks/icon_classifier.ipynb"
     notebook = nbformat.read(path, 4)
-    notebook.cells[1].source += "\nfrom ipywidgets import HBox\n" + words
+    notebook.cells[1].source += "\n" + words
     notebook.cells[2].source = colours + layout
     nbformat.write(notebook, path)
     with serve(tmp_path, ".venv-page") as address, browser.new_context() as context:
@@ -372,7 +372,8 @@ def test_making_it_yours_as_the_readme_says(browser, site, tmp_path):
         upload(page, site / "photos/sample/valid/star/material-001.png")
         page.keyboard.press("Enter")
         expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
-    run = python("-c", elsewhere + "print(page.label.value)", environment=".venv-page", cwd=tmp_path)
+    code = f"from ipywidgets import VBox\n{elsewhere}print(page.label.value)"
+    run = python("-c", code, environment=".venv-page", cwd=tmp_path / "notebooks")
     assert run.stdout == "Show it a picture of one of them, or several:\n", run.stderr
 
 
