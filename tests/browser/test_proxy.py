@@ -21,7 +21,7 @@ def servers(site, tmp_path_factory):
         for name in ("one", "two"):
             folder = furnish(tmp_path_factory.mktemp(name))
             shutil.copytree(site / "export", folder / "export")
-            more = "--VisitorKernelManager.absence=5"
+            more = "--VisitorKernelManager.absence=10"
             addresses.append(stack.enter_context(serve(folder, ".venv-page", more=more, ICON_VISITORS=str(PLACES))))
             assert health(addresses[-1])["forked"]
         yield addresses
