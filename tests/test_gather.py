@@ -194,7 +194,8 @@ def test_eight_times_as_fast_as_one_after_the_other(tmp_path):
 
 
 GATHER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores Ctrl-C
 from icon_classifier.training.gather import gather
 endpoint, host, folder, size = sys.argv[1:]
 if int(size):
@@ -222,7 +223,7 @@ def wait_for(host, requests):
 
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_killed_in_the_middle_it_goes_on_from_there(tmp_path, signal_):
-    with photos(latency=0.3) as host, search_of(host, 60) as server:
+    with photos(latency=0.1) as host, search_of(host, 60) as server:
         run = start(server, host, tmp_path / "killed")
         wait_for(host, 50)
         run.send_signal(signal_)
