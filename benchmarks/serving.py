@@ -48,8 +48,8 @@ def measure(browser, folder, environment, line, visitors, upload):
         time.sleep(2)
         for _ in range(visitors):
             context = browser.new_context()
-            page, sent = context.new_page(), []
-            page.on("websocket", lambda opened, sent=sent: opened.on("framesent", lambda data: sent.append(len(data))))
+            page = context.new_page()
+            sent = visits.sent(page)
             visits.open_page(page, address)
             sent.clear()
             begin = time.perf_counter()

@@ -55,10 +55,10 @@ class Door(IdentityProvider):
             "voila_configuration": voila.voila_configuration,
         }
         if voila.notebook_path:
-            page["notebook_path"] = os.path.relpath(voila.notebook_path, voila.root_dir)
-        address = "/()" if voila.notebook_path else "/voila/render/(.*)"
-        if not voila.notebook_path:  # the list of pages compiles what it checks its settings with
-            headers = voila.app.settings["headers"]
+            address, page["notebook_path"] = "/()", os.path.relpath(voila.notebook_path, voila.root_dir)
+        else:
+            address, headers = "/voila/render/(.*)", voila.app.settings["headers"]
+            # the list of pages compiles what it checks its settings with
             headers[POLICY] = headers[POLICY].replace("script-src ", "script-src 'unsafe-eval' ")
         handlers = [("/healthz", HealthHandler), ("/robots.txt", RobotsHandler), (address, PageHandler, page)]
         return [(url_path_join(voila.server_url, path), *rest) for path, *rest in handlers]

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import psutil
 from playwright.sync_api import expect
@@ -51,6 +52,13 @@ def upload(page, *files):
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Choose pictures").click()
         chooser.value.set_files(files)
+
+
+def sent(page):
+    """A list that grows by the size of every message that the page, once it is loaded anew, sends to its kernel."""
+    sizes = []
+    page.on("websocket", lambda opened: opened.on("framesent", lambda payload: sizes.append(len(payload))))
+    return sizes
 
 
 def press(page):
@@ -108,7 +116,7 @@ def come_and_go(browser, address, picture):
         with browser.new_context() as context:
             context.new_page().goto(address, wait_until="commit")
     for _ in range(3):
-        with socket.create_connection(("127.0.0.1", int(address.rstrip("/").rsplit(":", 1)[1]))) as raw:
+        with socket.create_connection(("127.0.0.1", urlsplit(address).port)) as raw:
             raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         get(address)
 
@@ -124,7 +132,7 @@ def health(address):
 
 def server_of(address):
     """The process that listens at `address`."""
-    port = int(address.rstrip("/").rsplit(":", 1)[1])
+    port = urlsplit(address).port
     pids = {link.pid for link in psutil.net_connections("tcp") if link.laddr.port == port and link.status == "LISTEN"}
     return psutil.Process(pids.pop())
 
