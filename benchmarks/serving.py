@@ -26,6 +26,7 @@ from playwright.sync_api import expect, sync_playwright  # noqa: E402
 from row import row  # noqa: E402
 
 MB = 1 << 20
+CHROMIUM = {"executable_path": programs.find("chromium"), "args": visits.ARGS}
 VISITORS = 10
 OLD = "voila page_2021.ipynb --port=$PORT --no-browser"  # the Procfile's of 2021, as far as its options still exist
 
@@ -72,9 +73,11 @@ def measure(browser, folder, environment, line, visitors, upload):
     with serve(folder, environment, line, ICON_VISITORS="20") as address:
         visits.get(address)
         found["warm"] = median(lambda: visits.get(address))
-        with browser.new_context() as context:
-            found["requests"], found["megabytes"] = first_visit(context, address)
+        with tempfile.TemporaryDirectory() as profile:  # a browser that keeps what it has seen, as visitors' do
+            context = browser.browser_type.launch_persistent_context(profile, **CHROMIUM)
+            found["requests"], found["megabytes"] = visits.loaded(context.new_page(), address)
             found["visible"] = median(lambda: visits.open_page(context.new_page(), address))
+            context.close()
     return found
 
 
@@ -86,18 +89,6 @@ def median(action):
         action()
         durations.append(time.perf_counter() - begin)
     return statistics.median(durations)
-
-
-def first_visit(context, address):
-    """How many requests the page makes to the server in a browser that has nothing of it yet, and how many MB come."""
-    page, asked, came = context.new_page(), [], []
-    network = context.new_cdp_session(page)
-    network.on("Network.requestWillBeSent", lambda event: asked.append(event["request"]["url"]))
-    network.on("Network.loadingFinished", lambda event: came.append(event["encodedDataLength"]))
-    network.send("Network.enable")
-    visits.open_page(page, address)
-    page.wait_for_load_state("networkidle")
-    return sum(url.startswith(address) for url in asked), sum(came) / 1e6
 
 
 def crowd(folder):
@@ -126,7 +117,7 @@ def many(browser, folder, picture):
 
 def main():
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=programs.find("chromium"), args=visits.ARGS)
+        browser = playwright.chromium.launch(**CHROMIUM)
         ours, old = Path(folder, "ours"), Path(folder, "old")
         photo = Image.effect_noise((400, 300), 60).convert("RGB").resize((4000, 3000))
         for place in (ours, old):

@@ -13,7 +13,7 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.utils import url_path_join
-from tornado.web import HTTPError
+from tornado.web import GZipContentEncoding, HTTPError
 from voila.tornado.handler import TornadoVoilaHandler
 
 POLICY = "Content-Security-Policy"
@@ -48,6 +48,7 @@ class Door(IdentityProvider):
     def get_handlers(self):
         """The addresses that are added to Voila's, which come after these."""
         voila = self.parent
+        voila.app.add_transform(Compressed)
         voila.app.settings["voila_jinja2_env"].loader.searchpath.insert(0, str(TEMPLATE))  # for the list of pages
         page = {
             "template_paths": [str(TEMPLATE), *voila.template_paths],
@@ -62,6 +63,12 @@ class Door(IdentityProvider):
             headers[POLICY] = headers[POLICY].replace("script-src ", "script-src 'unsafe-eval' ")
         handlers = [("/healthz", HealthHandler), ("/robots.txt", RobotsHandler), (address, PageHandler, page)]
         return [(url_path_join(voila.server_url, path), *rest) for path, *rest in handlers]
+
+
+class Compressed(GZipContentEncoding):
+    """Sends a first visitor a third of the page's 4.4 MB, which are text; their return costs nothing in either case."""
+
+    GZIP_LEVEL = 1  # 15 % more bytes than by the usual 6, in half the time, in which nobody else is served
 
 
 class PageHandler(TornadoVoilaHandler):

@@ -13,7 +13,9 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from queue import Empty
 
+from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager, ServerKernelManager
 from tornado.web import HTTPError
@@ -23,8 +25,32 @@ from . import memory
 from .forking import ForkProvisioner, ForkServer, Unforkable, arguments_of, exports_of
 
 
+class VisitorKernelClient(AsyncKernelClient):
+    """Runs the page's cells in one visitor's kernel."""
+
+    async def wait_for_ready(self, timeout=60):
+        """Wait until the kernel answers; raises RuntimeError if it does not within `timeout` seconds.
+
+        The method of its parent ends with 0.2 s of listening for what a kernel tells its other clients. Here are none.
+        """
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            self.kernel_info()
+            try:
+                await self.get_shell_msg(timeout=1)
+                return await self.get_iopub_msg(timeout=0.2)  # what cells print comes on this channel
+            except Empty:
+                if not await self.is_alive():
+                    break
+        raise RuntimeError("The kernel does not answer.")
+
+
 class VisitorKernel(ServerKernelManager):
     """Manages one visitor's kernel. Its provisioner is set here, for entry points exist only in installed packages."""
+
+    @default("client_factory")
+    def _our_client_factory(self):
+        return VisitorKernelClient
 
     @default("transport")
     def _our_transport(self):

@@ -5,8 +5,9 @@ import shutil
 import urllib.error
 import urllib.request
 
+import nbformat
 import pytest
-from conftest import ROOT, serve
+from conftest import ROOT, furnish, serve
 from playwright.sync_api import expect
 from visits import answer, open_page, press, upload
 
@@ -52,3 +53,31 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
         upload(page, site / "photos/sample/valid/star/material-001.png")
         press(page)
         expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
+
+
+def test_any_notebook_is_a_page(browser, tmp_path):
+    """What cells say is shown as Voila shows it: formulas too, for which alone MathJax is loaded."""
+    cells = [
+        "print('said')",
+        "from IPython.display import HTML, display\ndisplay(HTML('<table><tr><td>a cell</td></tr></table>'))",
+        "from ipywidgets import Button, Label, VBox\nVBox([Label('of $y_1$'), Button(description='Classify Icon')])",
+        "1 / 0",
+    ]
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# Mine\n\nIt holds that $x^2 > 0$."),
+            *map(nbformat.v4.new_code_cell, cells),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+    )
+    nbformat.write(notebook, furnish(tmp_path) / "notebooks/mine.ipynb")
+    line = "voila notebooks/mine.ipynb --port=$PORT --no-browser"
+    with serve(tmp_path, ".venv-page", line) as address, browser.new_context() as context:
+        page, complaints = context.new_page(), []
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        open_page(page, address)
+        for words in ("said", "a cell", "There was an error when executing cell"):
+            expect(page.get_by_text(words)).to_be_visible()
+        expect(page.locator("mjx-container")).to_have_count(2, timeout=20_000)
+        assert page.title() == "mine" and complaints == []

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT, furnish, python, serve
 from PIL import Image
 from playwright.sync_api import expect
-from visits import answer, new_cards, open_page, pictures, press, sent, until, upload
+from visits import answer, new_cards, open_page, pictures, press, ready, sent, until, upload
 
 from icon_classifier.card import LIMITS, Card
 from icon_classifier.classifier import load_classifier
@@ -378,7 +378,7 @@ def test_in_jupyterlab_the_same_notebook_is_the_page(browser, site, drawing):
         page.get_by_text("| Idle").wait_for(timeout=60_000)
         page.get_by_text("Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        page.get_by_role("button", name="Classify Icon").wait_for(timeout=60_000)
+        ready(page)
         upload(page, drawing("bell"))
         press(page)
         expect(answer(page)).to_contain_text("Prediction: bell; Probability: ", timeout=20_000)

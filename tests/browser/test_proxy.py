@@ -8,7 +8,7 @@ import pytest
 import websocket
 from conftest import ROOT, furnish, serve
 from playwright.sync_api import expect
-from visits import answer, get, health, kernel_of, press, server_of, until, upload, visit
+from visits import answer, get, health, kernel_of, press, ready, server_of, until, upload, visit
 
 PLACES = 2  # of each server
 
@@ -61,7 +61,7 @@ def test_visitors_stay_with_their_server(browser, site, servers, tmp_path):
         status, _, text = get(address)  # whoever finds one server full was taken to the other; now both are
         assert status == 503 and "no place left" in text
         pages[0].reload()
-        pages[0].get_by_role("button", name="Classify Icon").wait_for()
+        ready(pages[0])
         classify(pages[0], site, "heart")
         assert visitors(servers) == [PLACES, PLACES]
         for page in pages:
@@ -108,7 +108,7 @@ def test_visitors_of_a_server_that_hangs_find_the_other(browser, site, servers, 
         try:
             expect(page.get_by_role("alert")).to_contain_text("To go on, reload it", timeout=60_000)
             page.get_by_role("button", name="Reload the page").click()
-            page.get_by_role("button", name="Classify Icon").wait_for()
+            ready(page)
             classify(page, site, "bell")
         finally:
             server.resume()

@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -20,8 +21,10 @@ from visits import (
     kernel_of,
     kernels,
     leave,
+    loaded,
     open_page,
     press,
+    ready,
     server_of,
     until,
     upload,
@@ -65,12 +68,12 @@ def test_a_kernel_lasts_as_long_as_its_page(browser, address, server, site):
         (first,) = kernels(server)
         assert first.ppid() == warm_process(server).pid
         page.reload()
-        page.get_by_role("button", name="Classify Icon").wait_for()
+        ready(page)
         assert until(lambda: not first.is_running(), 5) and len(kernels(server)) == 1
         page.goto(address + "robots.txt")
         assert until(lambda: not kernels(server), 5), "the page was left, its kernel stayed"
         page.go_back()
-        page.get_by_role("button", name="Classify Icon").wait_for()
+        ready(page)
         upload(page, star(site))
         press(page)
         expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
@@ -109,6 +112,25 @@ def test_who_only_looks_costs_no_kernel(address, server):
     assert not kernels(server) and health(address)["visitors"] == 0
 
 
+def test_the_browser_begins_while_the_kernel_starts(address):
+    """What the page is made of is named before there is a kernel; and a first visit takes little to carry."""
+    with urllib.request.urlopen(address, timeout=90) as answer:
+        first = b""
+        while b"<h1>" not in first:
+            first += answer.read1()
+        assert b"voila/static/voila.js" in first and b"kernelId" not in first
+        assert kernel_of((first + answer.read()).decode())
+
+
+def test_a_first_visit_is_light_and_the_next_one_asks_for_little(browser, address):
+    with browser.new_context() as context:
+        requests, megabytes = loaded(context.new_page(), address)
+        assert 60 < requests < 100 and 0.5 < megabytes < 2
+        assert context.pages[0].evaluate("MathJax.version") is None  # a megabyte that only formulas need
+        _, again = loaded(context.new_page(), address)
+        assert again < 0.1
+
+
 def test_a_full_house_is_a_kind_page_that_tries_again(browser, site):
     with serve(site, ".venv-page", ICON_VISITORS="1") as address, visit(browser, address) as first:
         status, headers, text = get(address)
@@ -122,7 +144,7 @@ def test_a_full_house_is_a_kind_page_that_tries_again(browser, site):
             press(first)
             expect(answer(first)).to_contain_text("Prediction: star", timeout=20_000)
             first.close(run_before_unload=True)
-            second.get_by_role("button", name="Classify Icon").wait_for(timeout=30_000)
+            ready(second)
         assert len(kernels(server_of(address))) <= 1
 
 
@@ -154,7 +176,7 @@ def test_a_killed_kernel_costs_its_visitor_a_sentence(browser, address, server, 
             assert not mine.is_running() or mine.status() == psutil.STATUS_ZOMBIE
             assert until(lambda: health(address)["visitors"] == 1, 5), "a dead kernel takes a place"
             page.get_by_role("button", name="Reload the page").click()
-            page.get_by_role("button", name="Classify Icon").wait_for()
+            ready(page)
             expect(page.get_by_role("alert")).to_be_hidden()
             for visitor in (page, other):
                 upload(visitor, star(site))
@@ -362,7 +384,7 @@ def test_a_killed_warm_process_is_replaced(browser, site):
         expect(page.get_by_role("alert")).to_contain_text("To go on, reload it", timeout=10_000)
         assert psutil.wait_procs(orphans, 5)[1] == []
         page.get_by_role("button", name="Reload the page").click()
-        page.get_by_role("button", name="Classify Icon").wait_for()
+        ready(page)
         assert warm_process(server) != warm and len(kernels(server)) == 1 and health(address)["forked"]
 
 

@@ -24,8 +24,30 @@ ARGS = [
 
 def open_page(page, address):
     """Go to the page and wait until its widgets are there."""
-    page.goto(address, wait_until="domcontentloaded", timeout=90_000)
-    page.get_by_role("button", name="Classify Icon").wait_for(timeout=90_000)
+    page.goto(address, wait_until="commit", timeout=90_000)
+    ready(page)
+
+
+def ready(page):
+    """Wait until the page's widgets are there; looked at in each frame, where `wait_for` may look twice a second."""
+    page.wait_for_function(
+        """() => [...document.querySelectorAll("button")].some(
+          (button) => button.textContent.includes("Classify Icon") && button.checkVisibility()
+        )""",
+        timeout=90_000,
+    )
+
+
+def loaded(page, address):
+    """Open the page; how many requests it makes to the server for that, and how many MB come."""
+    asked, came = [], []
+    network = page.context.new_cdp_session(page)
+    network.on("Network.requestWillBeSent", lambda event: asked.append(event["request"]["url"]))
+    network.on("Network.loadingFinished", lambda event: came.append(event["encodedDataLength"]))
+    network.send("Network.enable")
+    open_page(page, address)
+    page.wait_for_load_state("networkidle")
+    return sum(url.startswith(address) for url in asked), sum(came) / 1e6
 
 
 @contextmanager
@@ -122,8 +144,8 @@ def come_and_go(browser, address, picture):
 
 
 def kernel_of(html):
-    """The kernel id that a page carries."""
-    return re.search(r'"kernelId": ?"([0-9a-f-]{36})"', html)[1]
+    """The kernel id that a page carries, ours or Voila's own."""
+    return re.search(r'kernelId"?[ :=]+"([0-9a-f-]{36})"', html)[1]
 
 
 def health(address):
