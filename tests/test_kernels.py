@@ -24,6 +24,7 @@ async def main():
     shown = {"places": await kernels.places_ready(), "forked": kernels.forks(), "lines": []}
     for _ in range(2):  # a reason is logged once, not for every visitor
         kernel_id = await kernels.start_kernel(kernel_name="python3", path="")
+    shown["then"] = await kernels.places_ready()
     client = kernels.get_kernel(kernel_id).client()
     client.start_channels()
     await client.wait_for_ready(timeout=60)
@@ -72,6 +73,7 @@ QUIET = "print(os.environ['ORT_DISABLE_TELEMETRY'], 'debugpy' in str(sys.modules
 def test_a_forked_kernel_shares_the_classifier(folder, environment):
     shown, log = visit(folder / "notebooks", PAGE, SHARED, PREDICTS, COMM, PARENT, QUIET, environment=environment)
     assert shown["forked"], log
+    assert shown["then"] == shown["places"], "visitors add no places"
     said, shared, total, targets, parent, quiet = shown["lines"]
     assert (said, shared, quiet) == ("", "True", "1 False")
     assert float(total) == pytest.approx(1, abs=1e-3)

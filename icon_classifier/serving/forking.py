@@ -28,7 +28,7 @@ class ForkServer:
     """The warm process, seen from the server.
 
     exports: the paths of the exports that it reads before it is ready.
-    report: what it said when it was ready: a dict with the key `heavy` (whether PyTorch is in it).
+    report: what it said when it was ready, see `forkserver.warm_up`.
     """
 
     def __init__(self, exports):

@@ -40,7 +40,11 @@ def main(channel, exports):
 
 
 def warm_up(exports):
-    """Load what kernels share; returns what `main` reports. Raises RuntimeError where forking would not be safe."""
+    """Load what kernels share. Raises RuntimeError where forking would not be safe.
+
+    Returns what the server is told: `ready`, a list of what was wrong with exports; `heavy`, whether PyTorch is loaded;
+    and `memory`, the bytes that all this takes. Later, shared with kernels, it would look like less.
+    """
     sys.modules["debugpy"] = None  # its import fails: no debugger for visitors; it would be 10 MB a kernel
     for name in KERNEL:
         try:
@@ -63,7 +67,7 @@ def warm_up(exports):
     gc.collect()
     memory.trim()
     gc.freeze()  # a collection in a child would write to every page, and so copy it
-    return {"ready": words, "heavy": "torch" in sys.modules}
+    return {"ready": words, "heavy": "torch" in sys.modules, "memory": memory.used([os.getpid()])}
 
 
 def serve(channel):

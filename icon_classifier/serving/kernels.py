@@ -133,22 +133,13 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     # The cap
 
-    def room(self):
-        """How many visitors there may be at a time, as far as that is known now."""
+    async def places_ready(self):
+        """How many visitors there may be at a time; waits until the warm process is ready, to know what it takes."""
+        forked = await self._wait()
         wanted = os.environ.get("ICON_VISITORS", "")
         if wanted.isdigit() and int(wanted):
             return int(wanted)
-        return self.places or self._room_in_memory()
-
-    def _room_in_memory(self):
-        warm = self._forkserver
-        heavy = bool(warm and warm.report and warm.report.get("heavy"))
-        return memory.places(warm and warm.process.pid, heavy)
-
-    async def places_ready(self):
-        """How many visitors there may be at a time; waits until the warm process is ready."""
-        await self._wait()
-        return self.room()
+        return self.places or memory.places(self._forkserver.report if forked else None)
 
     def forks(self):
         """Whether kernels are forked."""

@@ -52,13 +52,10 @@ def used(pids):
     return total
 
 
-def places(warm, heavy):
-    """How many visitors memory allows, whose kernels are forked from the process with the pid `warm`; None: plain ones.
-
-    heavy: whether fastai runs the model.
-    """
-    each = VISITOR["fastai" if heavy else "onnxruntime"][warm is None]
-    base = SERVER + WORK + (0 if warm is None else used([warm]) // MB)
+def places(warm):
+    """How many visitors memory allows; `warm`: what `forkserver.warm_up` returned, or None where kernels are plain."""
+    each = VISITOR["fastai" if warm and warm["heavy"] else "onnxruntime"][warm is None]
+    base = SERVER + WORK + (warm["memory"] // MB if warm else 0)
     return max(1, int((limit() // MB - base) // each))
 
 
