@@ -55,6 +55,19 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
         expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
 
 
+def page_of(folder, name, cells):
+    """Write a notebook of a heading and these cells into `folder`; the line that serves it there."""
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# Mine\n\nIt holds that $x^2 > 0$."),
+            *map(nbformat.v4.new_code_cell, cells),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+    )
+    nbformat.write(notebook, furnish(folder) / f"notebooks/{name}.ipynb")
+    return f"voila notebooks/{name}.ipynb --port=$PORT --no-browser"
+
+
 def test_any_notebook_is_a_page(browser, tmp_path):
     """What cells say is shown as Voila shows it: formulas too, for which alone MathJax is loaded."""
     cells = [
@@ -63,15 +76,7 @@ def test_any_notebook_is_a_page(browser, tmp_path):
         "from ipywidgets import Button, Label, VBox\nVBox([Label('of $y_1$'), Button(description='Classify Icon')])",
         "1 / 0",
     ]
-    notebook = nbformat.v4.new_notebook(
-        cells=[
-            nbformat.v4.new_markdown_cell("# Mine\n\nIt holds that $x^2 > 0$."),
-            *map(nbformat.v4.new_code_cell, cells),
-        ],
-        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
-    )
-    nbformat.write(notebook, furnish(tmp_path) / "notebooks/mine.ipynb")
-    line = "voila notebooks/mine.ipynb --port=$PORT --no-browser"
+    line = page_of(tmp_path, "mine", cells)
     with serve(tmp_path, ".venv-page", line) as address, browser.new_context() as context:
         page, complaints = context.new_page(), []
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -81,3 +86,15 @@ def test_any_notebook_is_a_page(browser, tmp_path):
             expect(page.get_by_text(words)).to_be_visible()
         expect(page.locator("mjx-container")).to_have_count(2, timeout=20_000)
         assert page.title() == "mine" and complaints == []
+
+
+def test_a_page_that_takes_long_says_so(browser, tmp_path):
+    line = page_of(tmp_path, "slow", ["import time\ntime.sleep(5)", "print('done')"])
+    with serve(tmp_path, ".venv-page", f"{line} --VoilaConfiguration.http_keep_alive_timeout=1") as address:
+        with browser.new_context() as context:
+            page = context.new_page()
+            page.goto(address, wait_until="commit")
+            expect(page.get_by_text("One moment")).to_be_visible()
+            expect(page.get_by_text("This takes longer than usual")).to_be_visible()
+            expect(page.get_by_text("done")).to_be_visible(timeout=20_000)
+            expect(page.get_by_text("This takes longer than usual")).to_have_count(0)
