@@ -79,6 +79,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         return f"{__name__}.VisitorKernel"
 
     def __init__(self, **kwargs):
+        memory.share()
         super().__init__(**kwargs)
         self._arriving, self._seen, self._plain, self._forkserver = set(), {}, set(), None
         self._ended, self._asking = False, ThreadPoolExecutor(1)  # one question to the warm process at a time

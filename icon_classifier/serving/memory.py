@@ -68,9 +68,18 @@ def _lines(path):
 
 def trim():
     """Give freed memory back to the machine; the allocator of Linux keeps it otherwise. Nothing elsewhere."""
+    _allocator("malloc_trim", 0)
+
+
+def share():
+    """Let all threads take memory from the same place: each of their own would keep what it once needed."""
+    _allocator("mallopt", -8, 1)  # M_ARENA_MAX
+
+
+def _allocator(function, *arguments):
     if sys.platform == "linux":
         try:
-            ctypes.CDLL(None).malloc_trim(0)
+            getattr(ctypes.CDLL(None), function)(*arguments)
         except AttributeError:  # a C library other than glibc
             pass
 

@@ -399,6 +399,6 @@ def test_after_forty_visits_nothing_is_left(browser, site):
             come_and_go(browser, address, star(site))
         assert until(lambda: not kernels(server), 60), health(address)
         after = kept(server)
-        assert after < 1.1 * before, (before >> 20, after >> 20)
+        assert after < 1.05 * before, (before >> 20, after >> 20)
         # connections that browsers keep open for their next request close a little later
         assert until(lambda: server.num_fds() <= files, 60), (files, server.open_files(), server.net_connections())
