@@ -77,15 +77,19 @@ def test_any_notebook_is_a_page(browser, tmp_path):
         "1 / 0",
     ]
     line = page_of(tmp_path, "mine", cells)
-    with serve(tmp_path, ".venv-page", line) as address, browser.new_context() as context:
+    with serve(tmp_path, ".venv-page", line) as address, browser.new_context(color_scheme="dark") as context:
         page, complaints = context.new_page(), []
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         open_page(page, address)
         for words in ("said", "a cell", "There was an error when executing cell"):
             expect(page.get_by_text(words)).to_be_visible()
+            light = page.get_by_text(words).evaluate(
+                "(it) => Math.min(...getComputedStyle(it).color.match(/\\d+/g).slice(0, 3))"
+            )
+            assert light > 100, f"{words}: dark on dark"
         expect(page.locator("mjx-container")).to_have_count(2, timeout=20_000)
-        assert page.title() == "mine" and complaints == []
+        assert page.title() == "Mine" and complaints == []
 
 
 def test_a_page_that_takes_long_says_so(browser, tmp_path):
