@@ -19,14 +19,12 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests/browser")]
 
-import programs  # noqa: E402
 import visits  # noqa: E402
 from conftest import furnish, serve  # noqa: E402
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 from row import row  # noqa: E402
 
 MB = 1 << 20
-CHROMIUM = {"executable_path": programs.find("chromium"), "args": visits.ARGS}
 VISITORS = 10
 OLD = "voila page_2021.ipynb --port=$PORT --no-browser"  # the Procfile's of 2021, as far as its options still exist
 
@@ -74,7 +72,7 @@ def measure(browser, folder, environment, line, visitors, upload):
         visits.get(address)
         found["warm"] = median(lambda: visits.get(address))
         with tempfile.TemporaryDirectory() as profile:  # a browser that keeps what it has seen, as visitors' do
-            context = browser.browser_type.launch_persistent_context(profile, **CHROMIUM)
+            context = browser.browser_type.launch_persistent_context(profile, **visits.CHROMIUM)
             found["requests"], found["megabytes"] = visits.loaded(context.new_page(), address)
             found["visible"] = median(lambda: visits.open_page(context.new_page(), address))
             context.close()
@@ -117,7 +115,7 @@ def many(browser, folder, picture):
 
 def main():
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(**CHROMIUM)
+        browser = playwright.chromium.launch(**visits.CHROMIUM)
         ours, old = Path(folder, "ours"), Path(folder, "old")
         photo = Image.effect_noise((400, 300), 60).convert("RGB").resize((4000, 3000))
         for place in (ours, old):

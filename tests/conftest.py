@@ -35,12 +35,11 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def browser():
-    import programs
     import visits
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=programs.find("chromium"), args=visits.ARGS)
+        browser = playwright.chromium.launch(**visits.CHROMIUM)
         yield browser
         browser.close()
 

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from conftest import ROOT, furnish, serve
 from playwright.sync_api import expect
-from visits import answer, open_page, press, upload
+from visits import answer, complaints_of, open_page, press, upload
 
 
 def test_voila_render_of_a_running_jupyter_server(browser, site):
@@ -29,9 +29,9 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
     shutil.copy(tmp_path / "notebooks/icon_classifier.ipynb", tmp_path / "notebooks/second.ipynb")
     line = "voila notebooks --port=$PORT --no-browser"
     with serve(tmp_path, ".venv-page", line, ready="healthz") as address, browser.new_context() as context:
-        page, asked, complaints = context.new_page(), [], []
+        page, asked = context.new_page(), []
+        complaints = complaints_of(page)
         page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.goto(address)
         expect(page.get_by_text("second.ipynb")).to_be_visible(timeout=30_000)
         assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
@@ -78,9 +78,8 @@ def test_any_notebook_is_a_page(browser, tmp_path):
     ]
     line = page_of(tmp_path, "mine", cells)
     with serve(tmp_path, ".venv-page", line) as address, browser.new_context(color_scheme="dark") as context:
-        page, complaints = context.new_page(), []
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page = context.new_page()
+        complaints = complaints_of(page)
         open_page(page, address)
         for words in ("said", "a cell", "There was an error when executing cell"):
             expect(page.get_by_text(words)).to_be_visible()

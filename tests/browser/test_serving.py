@@ -15,6 +15,7 @@ from visits import (
     answer,
     classify,
     come_and_go,
+    complaints_of,
     get,
     health,
     kept,
@@ -84,11 +85,10 @@ def test_a_kernel_lasts_as_long_as_its_page(browser, address, server, site):
 
 def test_nothing_is_asked_of_another_host_and_nothing_breaks_the_policy(browser, address, site):
     with browser.new_context() as context:
-        page, asked, complaints = context.new_page(), [], []
+        page, asked = context.new_page(), []
+        complaints = complaints_of(page)
         page.on("request", lambda request: asked.append(request.url))
         page.on("websocket", lambda opened: asked.append(opened.url.replace("ws:", "http:")))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
         open_page(page, address)
         upload(page, star(site))
         press(page)
@@ -113,7 +113,7 @@ def test_who_only_looks_costs_no_kernel(address, server):
 
 
 def test_the_browser_begins_while_the_kernel_starts(address):
-    """What the page is made of is named before there is a kernel; and a first visit takes little to carry."""
+    """What the page is made of is named before there is a kernel."""
     with urllib.request.urlopen(address, timeout=90) as answer:
         first = b""
         while b"<h1>" not in first:

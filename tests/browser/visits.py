@@ -9,32 +9,36 @@ import urllib.request
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import programs
 import psutil
 from playwright.sync_api import expect
 
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+CHROMIUM = {  # how it is started
+    "executable_path": programs.find("chromium"),
+    "args": [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ],
+}
 
 
 def open_page(page, address):
     """Go to the page and wait until its widgets are there."""
     page.goto(address, wait_until="commit", timeout=90_000)
-    ready(page)
+    ready(page, 90_000)
 
 
-def ready(page):
+def ready(page, timeout=30_000):
     """Wait until the page's widgets are there; looked at in each frame, where `wait_for` may look twice a second."""
     page.wait_for_function(
         """() => [...document.querySelectorAll("button")].some(
           (button) => button.textContent.includes("Classify Icon") && button.checkVisibility()
         )""",
-        timeout=90_000,
+        timeout=timeout,
     )
 
 
@@ -81,6 +85,14 @@ def sent(page):
     sizes = []
     page.on("websocket", lambda opened: opened.on("framesent", lambda payload: sizes.append(len(payload))))
     return sizes
+
+
+def complaints_of(page):
+    """A list that grows by whatever the browser complains about."""
+    texts = []
+    page.on("console", lambda message: texts.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: texts.append(str(error)))
+    return texts
 
 
 def press(page):
