@@ -73,7 +73,8 @@ def test_any_notebook_is_a_page(browser, tmp_path):
     cells = [
         "print('said')",
         "from IPython.display import HTML, display\ndisplay(HTML('<table><tr><td>a cell</td></tr></table>'))",
-        "from ipywidgets import Button, Label, VBox\nVBox([Label('of $y_1$'), Button(description='Classify Icon')])",
+        "from ipywidgets import Button, FileUpload, Label, VBox",
+        "VBox([Label('of $y_1$'), FileUpload(), Button(description='Classify Icon')])",
         "1 / 0",
     ]
     line = page_of(tmp_path, "mine", cells)

@@ -33,11 +33,16 @@ def open_page(page, address):
 
 
 def ready(page, timeout=30_000):
-    """Wait until the page's widgets are there; looked at in each frame, where `wait_for` may look twice a second."""
+    """Wait until the page's buttons are there, which may come one after the other: ours, or those of 2021.
+
+    They are looked at in each frame, where `wait_for` may look twice a second.
+    """
     page.wait_for_function(
-        """() => [...document.querySelectorAll("button")].some(
-          (button) => button.textContent.includes("Classify Icon") && button.checkVisibility()
-        )""",
+        """() => {
+          const there = [...document.querySelectorAll("button")].filter((button) => button.checkVisibility());
+          const words = there.map((button) => button.textContent).join();
+          return /Choose pictures|Upload/.test(words) && words.includes("Classify Icon");
+        }""",
         timeout=timeout,
     )
 
@@ -145,7 +150,7 @@ def come_and_go(browser, address, picture):
     classify(browser, address, picture)
     with visit(browser, address) as page:
         page.reload()
-        page.get_by_role("button", name="Classify Icon").wait_for()
+        ready(page)
     for _ in range(2):
         with browser.new_context() as context:
             context.new_page().goto(address, wait_until="commit")
