@@ -29,20 +29,23 @@ class VisitorKernelClient(AsyncKernelClient):
     """Runs the page's cells in one visitor's kernel."""
 
     async def wait_for_ready(self, timeout=60):
-        """Wait until the kernel answers; raises RuntimeError if it does not within `timeout` seconds.
+        """Wait until the kernel answers; end one that does not within `timeout` seconds.
 
-        The method of its parent ends with 0.2 s of listening for what a kernel tells its other clients. Here are none.
+        The method of its parent ends with 0.2 s of listening for what a kernel tells its other clients; here are none.
+        And it raises an error, which in Voila nobody hears, so that the page would wait for ever. Without one, a kernel
+        that has ended is noticed at the first cell, and the page says so.
         """
         end = time.monotonic() + timeout
-        while time.monotonic() < end:
+        while time.monotonic() < end and await self.is_alive():
             self.kernel_info()
             try:
                 await self.get_shell_msg(timeout=1)
                 return await self.get_iopub_msg(timeout=0.2)  # what cells print comes on this channel
             except Empty:
-                if not await self.is_alive():
-                    break
-        raise RuntimeError("The kernel does not answer.")
+                pass
+        kernels, kernel_id = self.parent.parent, self.parent.kernel_id
+        if kernel_id in kernels:
+            await kernels.shutdown_kernel(kernel_id)
 
 
 class VisitorKernel(ServerKernelManager):

@@ -184,6 +184,19 @@ def test_a_killed_kernel_costs_its_visitor_a_sentence(browser, address, server, 
                 expect(answer(visitor)).to_contain_text("Prediction: star", timeout=20_000)
 
 
+@pytest.mark.parametrize("startup", ["import os; os._exit(1)", "import time; time.sleep(1000)"])
+def test_a_kernel_that_cannot_start_is_said_and_takes_no_place(browser, site, tmp_path, startup):
+    folder = tmp_path / "profile_default/startup"
+    folder.mkdir(parents=True)
+    (folder / "startup.py").write_text(startup)
+    more = "--VoilaExecutor.startup_timeout=3"
+    with serve(site, ".venv-page", more=more, IPYTHONDIR=str(tmp_path)) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address, wait_until="commit")
+        expect(page.get_by_role("alert")).to_contain_text("To go on, reload it", timeout=30_000)
+        assert health(address)["visitors"] == 0 and not kernels(server_of(address))
+
+
 def test_who_comes_back_to_a_culled_page_reads_so(browser, site):
     more = "--MappingKernelManager.cull_idle_timeout=3 --MappingKernelManager.cull_interval=1"
     with serve(site, ".venv-page", more=more) as address, visit(browser, address) as page:
