@@ -38,24 +38,17 @@ def upload_2021(page, file):
 
 def measure(browser, folder, environment, line, visitors, upload):
     """The figures of one page, a dict; `visitors` come, classify and stay."""
-    found, contexts, answered = {}, [], []
+    contexts, answered = [], []
+    found = {"cold": statistics.median(cold(folder, environment, line) for _ in range(3))}
     with serve(folder, environment, line, ICON_VISITORS="20") as address:
         server = visits.server_of(address)
-        begin = time.perf_counter()
-        visits.leave(address, visits.get(address)[2])
-        found["cold"] = time.perf_counter() - begin
-        time.sleep(2)
         for _ in range(visitors):
             context = browser.new_context()
             page = context.new_page()
             sent = visits.sent(page)
             visits.open_page(page, address)
             sent.clear()
-            begin = time.perf_counter()
-            upload(page, folder / "photo.jpg")
-            visits.press(page)
-            expect(page.get_by_text("Prediction:")).to_be_visible(timeout=60_000)
-            answered.append(time.perf_counter() - begin)
+            answered.append(seconds(lambda page=page: classify(page, folder, upload)))
             contexts.append(context)
         found["answer"], found["sent"] = statistics.median(answered), sum(sent) / 1e6
         time.sleep(2)
@@ -79,24 +72,37 @@ def measure(browser, folder, environment, line, visitors, upload):
     return found
 
 
+def cold(folder, environment, line):
+    """The seconds that a server takes for its first page."""
+    with serve(folder, environment, line) as address:
+        return seconds(lambda: visits.get(address))
+
+
+def classify(page, folder, upload):
+    upload(page, folder / "photo.jpg")
+    visits.press(page)
+    expect(page.get_by_text("Prediction:")).to_be_visible(timeout=60_000)
+
+
 def median(action):
     """The median of three durations of `action`, in seconds."""
-    durations = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        action()
-        durations.append(time.perf_counter() - begin)
-    return statistics.median(durations)
+    return statistics.median(seconds(action) for _ in range(3))
+
+
+def seconds(action):
+    """The duration of `action`."""
+    begin = time.perf_counter()
+    action()
+    return time.perf_counter() - begin
 
 
 def crowd(folder):
     """What twenty visitors at once get who find ten places."""
     with serve(folder, ".venv-page", ICON_VISITORS="10") as address, ThreadPoolExecutor(20) as pool:
         visits.get(address + "healthz")
-        begin = time.perf_counter()
-        answers = list(pool.map(lambda _: visits.get(address)[0], range(20)))
-        seconds = time.perf_counter() - begin
-    return f"{answers.count(200)} served, {answers.count(503)} asked to wait, the slowest within {seconds:.2f} s"
+        answers = []
+        slowest = seconds(lambda: answers.extend(pool.map(lambda _: visits.get(address)[0], range(20))))
+    return f"{answers.count(200)} served, {answers.count(503)} asked to wait, the slowest within {slowest:.2f} s"
 
 
 def many(browser, folder, picture):
