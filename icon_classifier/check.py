@@ -170,7 +170,8 @@ def served(root, line=None, ready="voila/static/voila.js", log=subprocess.DEVNUL
 
 def _answers(address):
     try:
-        with urllib.request.urlopen(address, timeout=WAIT) as answer:
+        request = urllib.request.Request(address, headers={"Accept": "text/html"})  # else the page costs nothing
+        with urllib.request.urlopen(request, timeout=WAIT) as answer:
             return bool(answer.read())
     except OSError:
         return False

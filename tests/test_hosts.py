@@ -3,9 +3,9 @@
 import json
 import re
 import shlex
-import urllib.request
 
 from conftest import ROOT, furnish, serve
+from visits import get, kernel_of
 
 
 def test_the_container_runs_the_procfiles_command(tmp_path):
@@ -13,7 +13,7 @@ def test_the_container_runs_the_procfiles_command(tmp_path):
     command = json.loads(re.search(r"^CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1])
     furnish(tmp_path)
     with serve(tmp_path, ".venv-page", shlex.join(command)) as address:
-        assert b"Icon Classifier" in urllib.request.urlopen(address, timeout=90).read()
+        assert "Icon Classifier" in (page := get(address)[2]) and kernel_of(page)
 
 
 def test_what_is_copied_exists_and_is_all_that_docker_is_sent():

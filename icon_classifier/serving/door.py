@@ -75,10 +75,16 @@ class PageHandler(TornadoVoilaHandler):
     """The page, which costs a kernel; where there is no place for one, words and the promise to try again."""
 
     async def get(self, path=None):
-        """The page; where a folder of them is served, none that the list there hides: train.ipynb is no page."""
+        """The page, for whoever asks for HTML, as browsers do; health checks and the like get its name and no kernel.
+
+        Where a folder of pages is served, none that the list there hides: train.ipynb is no page.
+        """
         if path and not all(map(self.contents_manager.should_list, path.strip("/").split("/"))):
             raise HTTPError(404)
-        await super().get(path)
+        if "text/html" in self.request.headers.get("Accept", ""):
+            return await super().get(path)
+        name = Path(self.notebook_path or path).stem.replace("_", " ").title()
+        self._say(name, "This is a page for browsers: open it in one.")
 
     def head(self, path=None):
         """For those who ask whether the page is there."""
@@ -91,7 +97,11 @@ class PageHandler(TornadoVoilaHandler):
             seconds = random.randint(5, 15)  # not all of them at the same moment
             self.set_header("Retry-After", str(seconds))
             again = f'<meta http-equiv="refresh" content="{seconds}">'
+        self._say(title, words, again)
+
+    def _say(self, title, words, again=""):
         self.set_header("Content-Type", "text/html")
+        self.set_header("Cache-Control", "no-store")  # others who ask, or later, get the page
         page = Template((TEMPLATE / "sorry.html").read_text(encoding="utf-8"))
         self.finish(page.substitute(title=title, words=words, again=again))
 

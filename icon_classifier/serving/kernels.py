@@ -193,6 +193,8 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     async def cull_kernel_if_idle(self, kernel_id):
         """End a kernel whose page is gone; every `cull_interval` this is asked for each."""
+        if self._kernels[kernel_id].execution_state == "busy":  # its page, for which cells still run, is on its way
+            self.seen(kernel_id)
         absent = time.monotonic() - self._seen.get(kernel_id, 0)
         if not self._kernel_connections.get(kernel_id) and absent > self.absence:
             self.log.info("Nobody is connected to kernel %s any more.", kernel_id)

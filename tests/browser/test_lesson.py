@@ -2,14 +2,11 @@
 
 import re
 import shutil
-import urllib.error
-import urllib.request
 
 import nbformat
-import pytest
 from conftest import ROOT, furnish, serve
 from playwright.sync_api import expect
-from visits import answer, complaints_of, open_page, press, upload
+from visits import answer, complaints_of, get, open_page, press, upload
 
 
 def test_voila_render_of_a_running_jupyter_server(browser, site):
@@ -36,7 +33,7 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
         expect(page.get_by_text("second.ipynb")).to_be_visible(timeout=30_000)
         assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
         assert not [text for text in complaints if "Content Security Policy" in text]
-        listing = urllib.request.urlopen(f"{address}?classic-tree=True", timeout=60).read().decode()
+        listing = get(f"{address}?classic-tree=True")[2]
         listed = {name for name in re.findall(r"[\w.]+\.ipynb|library", listing)}
         assert listed == {"icon_classifier.ipynb", "second.ipynb"}
         for hidden in (
@@ -46,9 +43,7 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
             "library/../train.ipynb",
             "tr%61in.ipynb",
         ):
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(f"{address}voila/render/{hidden}", timeout=60)
-            assert refused.value.code == 404
+            assert get(f"{address}voila/render/{hidden}")[0] == 404
         open_page(page, f"{address}voila/render/second.ipynb")
         upload(page, site / "photos/sample/valid/star/material-001.png")
         press(page)
@@ -93,8 +88,11 @@ def test_any_notebook_is_a_page(browser, tmp_path):
 
 
 def test_a_page_that_takes_long_says_so(browser, tmp_path):
+    """And its kernel is kept, though no page can have connected yet."""
     line = page_of(tmp_path, "slow", ["import time\ntime.sleep(5)", "print('done')"])
-    with serve(tmp_path, ".venv-page", f"{line} --VoilaConfiguration.http_keep_alive_timeout=1") as address:
+    line += " --VoilaConfiguration.http_keep_alive_timeout=1"
+    line += " --VisitorKernelManager.absence=2 --MappingKernelManager.cull_interval=1"
+    with serve(tmp_path, ".venv-page", line) as address:
         with browser.new_context() as context:
             page = context.new_page()
             page.goto(address, wait_until="commit")

@@ -105,16 +105,19 @@ def test_nothing_is_asked_of_another_host_and_nothing_breaks_the_policy(browser,
 
 
 def test_who_only_looks_costs_no_kernel(address, server):
-    for path, method in (("", "HEAD"), ("healthz", "GET"), ("healthz", "HEAD"), ("robots.txt", "GET")):
-        status, _, text = get(address + path, method)
+    for path, method in (("", "HEAD"), ("", "GET"), ("healthz", "GET"), ("healthz", "HEAD"), ("robots.txt", "GET")):
+        status, _, text = get(address + path, method, Accept="*/*")
         assert status == 200 and bool(text) == (method == "GET")
+    _, headers, text = get(address, Accept="*/*")
+    assert "<title>Icon Classifier</title>" in text and headers["Cache-Control"] == "no-store"
     assert "Disallow: /\n" in get(address + "robots.txt")[2]
     assert not kernels(server) and health(address)["visitors"] == 0
 
 
 def test_the_browser_begins_while_the_kernel_starts(address):
     """What the page is made of is named before there is a kernel."""
-    with urllib.request.urlopen(address, timeout=90) as answer:
+    request = urllib.request.Request(address, headers={"Accept": "text/html"})
+    with urllib.request.urlopen(request, timeout=90) as answer:
         first = b""
         while b"<h1>" not in first:
             first += answer.read1()

@@ -121,8 +121,8 @@ def visit(browser, address):
 
 
 def get(address, method="GET", data=None, **headers):
-    """(status, headers, text) of a request, whatever the status; `headers`: with _ for -."""
-    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    """(status, headers, text) of a request for HTML, whatever the status; `headers`: with _ for -."""
+    headers = {"Accept": "text/html"} | {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(address, method=method, data=data, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=90) as answer:
@@ -156,7 +156,7 @@ def come_and_go(browser, address, picture):
             context.new_page().goto(address, wait_until="commit")
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", urlsplit(address).port)) as raw:
-            raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n")
         get(address)
 
 
