@@ -87,6 +87,16 @@ def test_any_notebook_is_a_page(browser, tmp_path):
         assert page.title() == "Mine" and complaints == []
 
 
+def test_a_widget_that_cannot_be_drawn_does_not_hide_the_page(browser, tmp_path):
+    broken = "from ipywidgets import Text\ntext = Text()\ntext._view_name = 'Unheard'\ntext"
+    line = page_of(tmp_path, "broken", [broken, "print('done')"])
+    with serve(tmp_path, ".venv", line) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address, wait_until="commit")
+        expect(page.get_by_text("Error displaying widget")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("done")).to_be_visible()
+
+
 def test_a_page_that_takes_long_says_so(browser, tmp_path):
     """And its kernel is kept, though no page can have connected yet."""
     line = page_of(tmp_path, "slow", ["import time\ntime.sleep(5)", "print('done')"])

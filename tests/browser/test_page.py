@@ -142,6 +142,25 @@ def test_what_holds_no_picture_is_said(visitor):
     expect(page.locator(".icon-note")).to_have_text("There was no picture in that.")
 
 
+def test_the_heading_stays_in_its_place_while_the_page_opens(browser, address):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script(
+            """window.seen = new Set();
+            (function look() {
+              for (const heading of document.querySelectorAll("h1")) {
+                if (!heading.checkVisibility({ visibilityProperty: true })) continue;
+                const { x, y, height } = heading.getBoundingClientRect();
+                seen.add([x, y, height].map(Math.round).join());
+              }
+              requestAnimationFrame(look);
+            })()"""
+        )
+        open_page(page, address)
+        places = page.evaluate("[...seen]")
+        assert len(places) == 1, places
+
+
 def test_with_the_keyboard_alone(visitor, drawing):
     page = visitor()
     page.on("filechooser", lambda chooser: chooser.set_files(drawing("star")))

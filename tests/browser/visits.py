@@ -39,7 +39,8 @@ def ready(page, timeout=30_000):
     """
     page.wait_for_function(
         """() => {
-          const there = [...document.querySelectorAll("button")].filter((button) => button.checkVisibility());
+          const visible = (button) => button.checkVisibility({ visibilityProperty: true });
+          const there = [...document.querySelectorAll("button")].filter(visible);
           const words = there.map((button) => button.textContent).join();
           return /Choose pictures|Upload/.test(words) && words.includes("Classify Icon");
         }""",
