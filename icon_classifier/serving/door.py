@@ -13,7 +13,7 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.utils import url_path_join
-from tornado.web import GZipContentEncoding, HTTPError
+from tornado.web import Finish, GZipContentEncoding, HTTPError
 from voila.tornado.handler import TornadoVoilaHandler
 
 POLICY = "Content-Security-Policy"
@@ -85,6 +85,12 @@ class PageHandler(TornadoVoilaHandler):
             return await super().get(path)
         name = Path(self.notebook_path or path).stem.replace("_", " ").title()
         self._say(name, "This is a page for browsers: open it in one.")
+
+    def write(self, chunk):
+        """Add a part to the page; ends the request of a visitor who has left, with which tornado would go on."""
+        if self.request.connection.stream.closed():
+            raise Finish
+        super().write(chunk)
 
     def head(self, path=None):
         """For those who ask whether the page is there."""

@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -106,12 +107,8 @@ def become_kernel(args, env, cwd):
         os.environ.clear()
         os.environ.update(env | ALONE)
         os.chdir(cwd)
-        try:
-            Path("/proc/self/oom_score_adj").write_text(
-                "500"
-            )  # if memory ends after all, a kernel goes, not the server
-        except OSError:
-            pass
+        with suppress(OSError):  # if memory ends after all, a kernel goes, not the server
+            Path("/proc/self/oom_score_adj").write_text("500")
         logging.basicConfig(stream=sys.__stderr__, level=logging.WARNING)  # to the server's log, not to the page
 
         import ipywidgets

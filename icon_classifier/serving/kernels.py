@@ -84,7 +84,8 @@ class VisitorKernelManager(AsyncMappingKernelManager):
     def __init__(self, **kwargs):
         memory.share()
         super().__init__(**kwargs)
-        self._arriving, self._seen, self._plain, self._forkserver = set(), {}, set(), None
+        self._arriving, self._seen, self._pages = set(), {}, {}
+        self._plain, self._forkserver = set(), None
         self._ended, self._asking = False, ThreadPoolExecutor(1)  # one question to the warm process at a time
         self._start_forkserver()
 
@@ -161,6 +162,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         kernel_id = kernel_id or str(uuid.uuid4())
         self._arriving.add(kernel_id)
         self._seen[kernel_id] = time.monotonic()
+        self._pages[kernel_id] = asyncio.current_task()  # it ends when the page has been sent, or its visitor has left
         try:
             return await super().start_kernel(kernel_id=kernel_id, **kwargs)
         finally:
@@ -193,7 +195,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     async def cull_kernel_if_idle(self, kernel_id):
         """End a kernel whose page is gone; every `cull_interval` this is asked for each."""
-        if self._kernels[kernel_id].execution_state == "busy":  # its page, for which cells still run, is on its way
+        if kernel_id in self._pages and not self._pages[kernel_id].done():
             self.seen(kernel_id)
         absent = time.monotonic() - self._seen.get(kernel_id, 0)
         if not self._kernel_connections.get(kernel_id) and absent > self.absence:
@@ -206,6 +208,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         """End a kernel at once, with its connections: there is nothing in it that is worth a farewell."""
         self._check_kernel_id(kernel_id)
         self._seen.pop(kernel_id, None)
+        self._pages.pop(kernel_id, None)
         for connection in list(ZMQChannelsWebsocketConnection._open_sockets):
             if connection.kernel_id == kernel_id:
                 connection.websocket_handler.close()

@@ -6,7 +6,7 @@ import shutil
 import nbformat
 from conftest import ROOT, furnish, serve
 from playwright.sync_api import expect
-from visits import answer, complaints_of, get, open_page, press, upload
+from visits import answer, complaints_of, get, health, open_page, press, until, upload
 
 
 def test_voila_render_of_a_running_jupyter_server(browser, site):
@@ -98,10 +98,11 @@ def test_a_widget_that_cannot_be_drawn_does_not_hide_the_page(browser, tmp_path)
 
 
 def test_a_page_that_takes_long_says_so(browser, tmp_path):
-    """And its kernel is kept, though no page can have connected yet."""
-    line = page_of(tmp_path, "slow", ["import time\ntime.sleep(5)", "print('done')"])
+    """And its kernel is kept, though no page can have connected yet; but not for a visitor who has left."""
+    wait = "import os, time\ntime.sleep(3600 if os.environ['QUERY_STRING'] else 12)"
+    line = page_of(tmp_path, "slow", [wait, "print('done')"])
     line += " --VoilaConfiguration.http_keep_alive_timeout=1"
-    line += " --VisitorKernelManager.absence=2 --MappingKernelManager.cull_interval=1"
+    line += " --VisitorKernelManager.absence=6 --MappingKernelManager.cull_interval=1"
     with serve(tmp_path, ".venv-page", line) as address:
         with browser.new_context() as context:
             page = context.new_page()
@@ -110,3 +111,6 @@ def test_a_page_that_takes_long_says_so(browser, tmp_path):
             expect(page.get_by_text("This takes longer than usual")).to_be_visible()
             expect(page.get_by_text("done")).to_be_visible(timeout=20_000)
             expect(page.get_by_text("This takes longer than usual")).to_have_count(0)
+            page.goto(f"{address}?for an hour", wait_until="commit")
+            expect(page.get_by_text("One moment")).to_be_visible()
+        assert until(lambda: health(address)["visitors"] == 0, 30)
