@@ -16,7 +16,7 @@ def test_voila_render_of_a_running_jupyter_server(browser, site):
         open_page(page, f"{address}voila/render/notebooks/icon_classifier.ipynb")
         upload(page, site / "photos/sample/valid/bell/material-001.png")
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: bell", timeout=20_000)
+        expect(answer(page)).to_contain_text("Prediction: bell")
 
 
 def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site, tmp_path):
@@ -30,7 +30,7 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
         complaints = complaints_of(page)
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
-        expect(page.get_by_text("second.ipynb")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("second.ipynb")).to_be_visible()
         assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
         assert not [text for text in complaints if "Content Security Policy" in text]
         listing = get(f"{address}?classic-tree=True")[2]
@@ -47,7 +47,7 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
         open_page(page, f"{address}voila/render/second.ipynb")
         upload(page, site / "photos/sample/valid/star/material-001.png")
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: star", timeout=20_000)
+        expect(answer(page)).to_contain_text("Prediction: star")
 
 
 def page_of(folder, name, cells):
@@ -83,7 +83,7 @@ def test_any_notebook_is_a_page(browser, tmp_path):
                 "(it) => Math.min(...getComputedStyle(it).color.match(/\\d+/g).slice(0, 3))"
             )
             assert light > 100, f"{words}: dark on dark"
-        expect(page.locator("mjx-container")).to_have_count(2, timeout=20_000)
+        expect(page.locator("mjx-container")).to_have_count(2)
         assert page.title() == "Mine" and complaints == []
 
 
@@ -93,7 +93,7 @@ def test_a_widget_that_cannot_be_drawn_does_not_hide_the_page(browser, tmp_path)
     with serve(tmp_path, ".venv", line) as address, browser.new_context() as context:
         page = context.new_page()
         page.goto(address, wait_until="commit")
-        expect(page.get_by_text("Error displaying widget")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Error displaying widget")).to_be_visible()
         expect(page.get_by_text("done")).to_be_visible()
 
 
@@ -109,7 +109,7 @@ def test_a_page_that_takes_long_says_so(browser, tmp_path):
             page.goto(address, wait_until="commit")
             expect(page.get_by_text("One moment")).to_be_visible()
             expect(page.get_by_text("This takes longer than usual")).to_be_visible()
-            expect(page.get_by_text("done")).to_be_visible(timeout=20_000)
+            expect(page.get_by_text("done")).to_be_visible()
             expect(page.get_by_text("This takes longer than usual")).to_have_count(0)
             page.goto(f"{address}?for an hour", wait_until="commit")
             expect(page.get_by_text("One moment")).to_be_visible()

@@ -45,7 +45,7 @@ def proxy(folder, servers, configuration=ROOT / "docs/haproxy.cfg"):
 def classify(page, site, name):
     upload(page, site / f"photos/sample/valid/{name}/material-001.png")
     press(page)
-    expect(answer(page)).to_contain_text(f"Prediction: {name}", timeout=20_000)
+    expect(answer(page)).to_contain_text(f"Prediction: {name}")
 
 
 def visitors(servers):

@@ -24,6 +24,7 @@ CHROMIUM = {  # how it is started
         "--disable-sync",
     ],
 }
+expect.set_options(timeout=30_000)  # what is expected comes in a blink, but a machine may be busy with something else
 
 
 def open_page(page, address):
@@ -127,7 +128,7 @@ def get(address, method="GET", data=None, **headers):
     request = urllib.request.Request(address, method=method, data=data, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=90) as answer:
-            return answer.status, answer.headers, answer.read().decode()
+            return answer.status, answer.headers, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read().decode()
@@ -143,7 +144,7 @@ def classify(browser, address, picture):
     with visit(browser, address) as page:
         upload(page, picture)
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: ", timeout=20_000)
+        expect(answer(page)).to_contain_text("Prediction: ")
 
 
 def come_and_go(browser, address, picture):
