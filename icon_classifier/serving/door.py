@@ -5,6 +5,7 @@
 
 import os
 import random
+import re
 from pathlib import Path
 from string import Template
 from urllib.parse import urlsplit
@@ -56,7 +57,8 @@ class Door(IdentityProvider):
             "voila_configuration": voila.voila_configuration,
         }
         if voila.notebook_path:
-            address, page["notebook_path"] = "/()", os.path.relpath(voila.notebook_path, voila.root_dir)
+            page["notebook_path"] = os.path.relpath(voila.notebook_path, voila.root_dir)
+            address = "/((?!voila/(?:files|labextensions)/).*)"
         else:
             address, headers = "/voila/render/(.*)", voila.app.settings["headers"]
             # the list of pages compiles what it checks its settings with
@@ -75,12 +77,10 @@ class PageHandler(TornadoVoilaHandler):
     """The page, which costs a kernel; where there is no place for one, words and the promise to try again."""
 
     async def get(self, path=None):
-        """The page, for whoever asks for HTML, as browsers do; health checks and the like get its name and no kernel.
-
-        Where a folder of pages is served, none that the list there hides: train.ipynb is no page.
-        """
-        if path and not all(map(self.contents_manager.should_list, path.strip("/").split("/"))):
-            raise HTTPError(404)
+        """The page, for who asks for HTML, as browsers do; health checks and the like get its name and no kernel."""
+        if self.notebook_path and any(re.fullmatch(kind, path) for kind in self.voila_configuration.file_allowlist):
+            return self.redirect_to_file(path)  # a picture beside the notebook
+        self._find(path)
         if "text/html" in self.request.headers.get("Accept", ""):
             return await super().get(path)
         name = Path(self.notebook_path or path).stem.replace("_", " ").title()
@@ -94,7 +94,13 @@ class PageHandler(TornadoVoilaHandler):
 
     def head(self, path=None):
         """For those who ask whether the page is there."""
+        self._find(path)
         self.set_header("Content-Type", "text/html")
+
+    def _find(self, path):
+        """Raises HTTP error 404 beside a single page, and in a folder of pages for what its list hides: train.ipynb."""
+        if path and (self.notebook_path or not all(map(self.contents_manager.should_list, path.strip("/").split("/")))):
+            raise HTTPError(404)
 
     def write_error(self, status_code, **kwargs):
         title, words = {503: FULL, 404: NOTHING}.get(status_code, SORRY)
@@ -103,6 +109,8 @@ class PageHandler(TornadoVoilaHandler):
             seconds = random.randint(5, 15)  # not all of them at the same moment
             self.set_header("Retry-After", str(seconds))
             again = f'<meta http-equiv="refresh" content="{seconds}">'
+        elif status_code == 404:
+            words += f' <a href="{self.base_url}">Here is one.</a>'
         self._say(title, words, again)
 
     def _say(self, title, words, again=""):
