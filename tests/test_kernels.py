@@ -21,7 +21,9 @@ from icon_classifier.serving.kernels import VisitorKernelManager
 async def main():
     folder = tempfile.mkdtemp()  # for the sockets, as Voila's is
     kernels = VisitorKernelManager(root_dir=sys.argv[1], connection_dir=folder, log=logging.getLogger("kernels"))
-    shown = {"places": await kernels.places_ready(), "forked": kernels.forks(), "lines": []}
+    places = await asyncio.gather(*(kernels.places_ready() for _ in range(3)))  # they all wait for the warm process
+    assert len(set(places)) == 1, places
+    shown = {"places": places[0], "forked": kernels.forks(), "lines": []}
     for _ in range(2):  # a reason is logged once, not for every visitor
         kernel_id = await kernels.start_kernel(kernel_name="python3", path="")
     shown["then"] = await kernels.places_ready()
@@ -125,6 +127,32 @@ def test_where_forking_is_impossible_kernels_are_plain_and_the_log_says_why_once
     assert [reason in line for line in log.splitlines() if "slower to start" in line] == [True], log
 
 
+def test_where_there_is_no_process_more_a_visitor_is_asked_to_wait(folder, tmp_path):
+    """And those who are there stay."""
+    (tmp_path / "scarce.py").write_text("""import os
+fork, left = os.fork, [1]
+def scarce():
+    if not left: raise BlockingIOError(11, 'Resource temporarily unavailable')
+    left.pop()
+    return fork()
+os.fork = scarce""")
+    (tmp_path / "sitecustomize.py").write_text("import sys\nif 'forkserver' in str(sys.orig_argv): import scarce")
+    code = """import asyncio, sys, tempfile; from tornado.web import HTTPError
+from icon_classifier.serving.kernels import VisitorKernelManager
+async def main():
+    kernels = VisitorKernelManager(root_dir=sys.argv[1], connection_dir=tempfile.mkdtemp())
+    first = await kernels.start_kernel(kernel_name="python3", path="")
+    try:
+        await kernels.start_kernel(kernel_name="python3", path="")
+    except HTTPError as error:
+        print(error.status_code, kernels.visitors(), await kernels.get_kernel(first).is_alive(), kernels.forks())
+    await kernels.shutdown_all()
+asyncio.run(main())"""
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    ran = python("-c", code, str(folder / "notebooks"), environment=".venv-page", env=env)
+    assert ran.stdout.split() == ["503", "1", "True", "True"], ran.stderr
+
+
 def test_the_serving_half_loads_without_fastai_and_without_training():
     code = """import sys; import icon_classifier.serving.kernels, icon_classifier.serving.forkserver
 import icon_classifier.serving.door, icon_classifier.serving.page
@@ -176,6 +204,14 @@ def test_the_limit_is_the_machines_or_the_groups(tmp_path, files, expected):
 
 def test_the_limit_of_this_machine_is_no_more_than_it_has():
     assert 64 * MB < memory.limit() <= psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(("soft", "hard", "most"), [(300, 300, 10), (300, 2100, 100)])
+def test_no_more_visitors_than_files_can_be_opened(soft, hard, most):
+    code = f"""import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+from icon_classifier.serving import memory
+print(memory.places(None, 1 << 40), memory.places(None, 512 << 20), *resource.getrlimit(resource.RLIMIT_NOFILE))"""
+    assert python("-c", code).stdout.split() == [str(most), "1", str(hard), str(hard)]
 
 
 def test_one_picture_at_a_time(tmp_path):

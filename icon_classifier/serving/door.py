@@ -3,9 +3,11 @@
 # `voila.json` names `Door` as Voila's identity provider, which is asked about every request before it is answered and
 # may add addresses to the server; and `Connection` for the websockets. There are no accounts and no cookies here.
 
+import asyncio
 import os
 import random
 import re
+from html import escape
 from pathlib import Path
 from string import Template
 from urllib.parse import urlsplit
@@ -14,8 +16,12 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.utils import url_path_join
+from tornado.iostream import StreamBufferFullError
 from tornado.web import Finish, GZipContentEncoding, HTTPError
+from traitlets import Integer
 from voila.tornado.handler import TornadoVoilaHandler
+
+from . import memory
 
 POLICY = "Content-Security-Policy"
 TEMPLATE = Path(__file__).with_name("template")
@@ -78,8 +84,9 @@ class PageHandler(TornadoVoilaHandler):
 
     async def get(self, path=None):
         """The page, for who asks for HTML, as browsers do; health checks and the like get its name and no kernel."""
-        if self.notebook_path and any(re.fullmatch(kind, path) for kind in self.voila_configuration.file_allowlist):
-            return self.redirect_to_file(path)  # a picture beside the notebook
+        pictures = self.voila_configuration.file_allowlist
+        if any(re.fullmatch(kind, path, re.IGNORECASE) for kind in pictures):
+            return self.redirect_to_file(path)  # beside the notebook
         self._find(path)
         if "text/html" in self.request.headers.get("Accept", ""):
             return await super().get(path)
@@ -88,7 +95,7 @@ class PageHandler(TornadoVoilaHandler):
 
     def write(self, chunk):
         """Add a part to the page; ends the request of a visitor who has left, with which tornado would go on."""
-        if self.request.connection.stream.closed():
+        if self._left():
             raise Finish
         super().write(chunk)
 
@@ -99,7 +106,9 @@ class PageHandler(TornadoVoilaHandler):
 
     def _find(self, path):
         """Raises HTTP error 404 beside a single page, and in a folder of pages for what its list hides: train.ipynb."""
-        if path and (self.notebook_path or not all(map(self.contents_manager.should_list, path.strip("/").split("/")))):
+        files = self.contents_manager
+        listed = path and all(map(files.should_list, path.strip("/").split("/"))) and files.file_exists(path)
+        if path and (self.notebook_path or not listed):
             raise HTTPError(404)
 
     def write_error(self, status_code, **kwargs):
@@ -117,7 +126,12 @@ class PageHandler(TornadoVoilaHandler):
         self.set_header("Content-Type", "text/html")
         self.set_header("Cache-Control", "no-store")  # others who ask, or later, get the page
         page = Template((TEMPLATE / "sorry.html").read_text(encoding="utf-8"))
-        self.finish(page.substitute(title=title, words=words, again=again))
+        if not self._left():
+            self.finish(page.substitute(title=escape(title), words=words, again=again))
+
+    def _left(self):
+        """Whether the visitor has left."""
+        return self.request.connection.stream.closed()
 
 
 class HealthHandler(JupyterHandler):
@@ -141,7 +155,35 @@ class RobotsHandler(JupyterHandler):
 
 
 class Connection(ZMQChannelsWebsocketConnection):
-    """The websocket between a page and its kernel. Jupyter drops what visitors may not send; this, what is damaged."""
+    """The websocket between a page and its kernel. Jupyter drops what visitors may not send; this, what is damaged.
+
+    It also bounds what one visitor can make the server keep: the server has no more than any kernel to spare.
+    """
+
+    most = Integer(4, config=True, help="At most so many connections to one kernel; a page has one.")
+
+    def connect(self):
+        """Connect to the kernel; one connection too many is closed."""
+        kernels, stream = self.multi_kernel_manager, self.websocket_handler.ws_connection.stream
+        stream.max_write_buffer_size = memory.WAITING
+        if kernels._kernel_connections.get(self.kernel_id, 0) < self.most:
+            return super().connect()
+        kernels.notify_connect(self.kernel_id)  # for its end is counted too
+        self.websocket_handler.close(1013, "There are too many connections to this page.")
+        return asyncio.sleep(0)
+
+    def create_stream(self):
+        super().create_stream()
+        for name in ("iopub", "stdin"):  # these only listen: what is sent there would be kept for ever
+            self.channels[name].send_multipart = lambda *_args, **_options: None
+
+    def handle_outgoing_message(self, stream, outgoing_msg):
+        """Pass on what the kernel says; hang up where nobody fetches it."""
+        try:
+            super().handle_outgoing_message(stream, outgoing_msg)
+        except StreamBufferFullError:
+            self.log.warning("Nobody fetches what kernel %s says.", self.kernel_id)
+            self.websocket_handler.ws_connection.stream.close()
 
     def handle_incoming_message(self, incoming_msg):
         """Pass a message on; close the connection at one that cannot be read."""

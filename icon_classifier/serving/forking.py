@@ -58,15 +58,19 @@ class ForkServer:
     def fork(self, **request):
         """Block until there is a kernel; returns its (pid, pidfd). `request`: `forkserver.become_kernel`'s arguments.
 
-        Raises `Unforkable`.
+        They go in a file, for a message may not be as long as what a visitor can write into an address.
+        Raises `Unforkable`, and OSError where the system has no process more to give.
         """
         self.wait()
-        with self._lock:
+        with self._lock, open(os.memfd_create("request"), "w+b", buffering=0) as file:
+            file.write(json.dumps(request).encode())
             try:
-                self._channel.send(json.dumps(request).encode())
+                socket.send_fds(self._channel, [b"fork"], [file.fileno()])
             except OSError as error:
                 raise Unforkable(f"the warm process is gone ({error})") from error
             answer, pidfds = self._receive(FORK)
+        if not pidfds:
+            raise OSError(answer.decode())
         return json.loads(answer), pidfds[0]
 
     def _receive(self, seconds):

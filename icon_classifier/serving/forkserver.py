@@ -82,13 +82,20 @@ def serve(channel):
                 poller.unregister(ready)
                 os.waitpid(kernels.pop(ready), 0)
                 os.close(ready)
-            elif request := channel.recv(1 << 20):
-                pid = os.fork()
+            elif files := socket.recv_fds(channel, 16, 1)[1]:
+                with open(files[0], "rb") as file:
+                    file.seek(0)
+                    request = json.load(file)
+                try:
+                    pid = os.fork()
+                except OSError as error:  # there are as many processes as the system allows
+                    channel.send(str(error).encode())
+                    continue
                 if pid == 0:
                     channel.close()
                     for pidfd in kernels:
                         os.close(pidfd)
-                    become_kernel(**json.loads(request))
+                    become_kernel(**request)
                 pidfd = os.pidfd_open(pid)
                 kernels[pidfd] = pid
                 poller.register(pidfd, select.POLLIN)

@@ -67,6 +67,17 @@ class VisitorKernel(ServerKernelManager):
         return await super()._async_pre_start_kernel(**kwargs)
 
 
+class Backlog(list):
+    """What a kernel says while its page is away: (channel, message) each; what would be too much is forgotten."""
+
+    size = 0  # bytes
+
+    def append(self, said):
+        self.size += sum(map(len, said[1]))
+        if self.size <= memory.WAITING:
+            super().append(said)
+
+
 class VisitorKernelManager(AsyncMappingKernelManager):
     """Manages the kernels of all visitors."""
 
@@ -83,8 +94,10 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     def __init__(self, **kwargs):
         memory.share()
+        memory.open_files()
         super().__init__(**kwargs)
-        self._arriving, self._seen, self._pages = set(), {}, {}
+        self.context.max_sockets = memory.SOCKETS
+        self._arriving, self._sending, self._seen, self._endings = set(), set(), {}, set()
         self._plain, self._forkserver = set(), None
         self._ended, self._asking = False, ThreadPoolExecutor(1)  # one question to the warm process at a time
         self._start_forkserver()
@@ -111,17 +124,21 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     async def _wait(self):
         """Whether the warm process is there; waits until it is ready."""
-        if self._forkserver:
+        if server := self._forkserver:
             try:
-                await self._ask(self._forkserver.wait)
+                await self._ask(server.wait)
             except Unforkable as error:
                 self._give_up(error)
-                self._forkserver.close()
-                self._forkserver = None
+                if server is self._forkserver:  # another visitor may have seen to it
+                    server.close()
+                    self._forkserver = None
         return self._forkserver is not None
 
     async def fork(self, cmd, env, cwd):
-        """The (pid, pidfd) of a kernel that does what `cmd` would; None where it cannot be had by a fork."""
+        """The (pid, pidfd) of a kernel that does what `cmd` would; None where it cannot be had by a fork.
+
+        Raises HTTP error 503 where the system has no process more to give.
+        """
         args = arguments_of(cmd)
         for _ in range(2):
             if args is None or not await self._wait():
@@ -131,9 +148,12 @@ class VisitorKernelManager(AsyncMappingKernelManager):
                 return await self._ask(partial(server.fork, args=args, env=env, cwd=str(cwd)))
             except Unforkable as error:
                 self.log.warning("The process that visitors' kernels are forked from is started anew: %s.", error)
-                if server is self._forkserver:  # another visitor may have seen to it
+                if server is self._forkserver:
                     server.close()
                     self._start_forkserver()
+            except OSError as error:
+                self.log.warning("A visitor is asked to wait, for there is no other process to be had: %s.", error)
+                raise HTTPError(503) from error
         return None
 
     # The cap
@@ -162,11 +182,14 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         kernel_id = kernel_id or str(uuid.uuid4())
         self._arriving.add(kernel_id)
         self._seen[kernel_id] = time.monotonic()
-        self._pages[kernel_id] = asyncio.current_task()  # it ends when the page has been sent, or its visitor has left
+        self._sending.add(kernel_id)  # until the page has been sent, or its visitor has left
+        asyncio.current_task().add_done_callback(lambda _: self._sending.discard(kernel_id))
         try:
             return await super().start_kernel(kernel_id=kernel_id, **kwargs)
         finally:
             self._arriving.discard(kernel_id)
+            if kernel_id not in self:
+                self._seen.pop(kernel_id, None)
 
     # The end of kernels
 
@@ -182,7 +205,9 @@ class VisitorKernelManager(AsyncMappingKernelManager):
     def start_buffering(self, kernel_id, session_key, channels):
         """Keep what a kernel says while its page is away; not of one that is just ending: nobody would close these."""
         if kernel_id in self._seen:
-            return super().start_buffering(kernel_id, session_key, channels)
+            super().start_buffering(kernel_id, session_key, channels)
+            self._kernel_buffers[kernel_id]["buffer"] = Backlog()
+            return
         for stream in channels.values():
             stream.close()
 
@@ -195,7 +220,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     async def cull_kernel_if_idle(self, kernel_id):
         """End a kernel whose page is gone; every `cull_interval` this is asked for each."""
-        if kernel_id in self._pages and not self._pages[kernel_id].done():
+        if kernel_id in self._sending:
             self.seen(kernel_id)
         absent = time.monotonic() - self._seen.get(kernel_id, 0)
         if not self._kernel_connections.get(kernel_id) and absent > self.absence:
@@ -208,7 +233,6 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         """End a kernel at once, with its connections: there is nothing in it that is worth a farewell."""
         self._check_kernel_id(kernel_id)
         self._seen.pop(kernel_id, None)
-        self._pages.pop(kernel_id, None)
         for connection in list(ZMQChannelsWebsocketConnection._open_sockets):
             if connection.kernel_id == kernel_id:
                 connection.websocket_handler.close()
@@ -217,7 +241,9 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     def _handle_kernel_died(self, kernel_id):
         self.log.warning("Kernel %s died.", kernel_id)
-        self._ending = asyncio.ensure_future(self.shutdown_kernel(kernel_id))  # kept, or it may vanish
+        ending = asyncio.ensure_future(self.shutdown_kernel(kernel_id))
+        self._endings.add(ending)  # or it may vanish
+        ending.add_done_callback(self._endings.discard)
 
     async def shutdown_all(self, now=True):
         if self._forkserver:

@@ -1,19 +1,23 @@
-"""Upper floor: memory, which is what many visitors have to share."""
+"""Upper floor: memory and open files, which are what many visitors have to share."""
 
 import ctypes
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
     import fcntl
+    import resource
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = resource = None
 
 MB = 1 << 20
 # What a visitor takes at most, in MB: (forked, plain), by what runs the model. `make bench` prints what they do take.
 VISITOR = {"onnxruntime": (32, 200), "fastai": (96, 450)}
 SERVER = 100  # MB for the server itself
+FILES = 20  # open files that a visitor takes in the server, and 100 for the server itself
+SOCKETS = 65535  # of ZeroMQ: what it can count to, where its default would do for two hundred visitors
+WAITING = 32 * MB  # for a page: what is on its way there, or kept while it is away
 WORK = 100  # MB for the one picture that is being decoded (see `turn`)
 
 
@@ -52,11 +56,26 @@ def used(pids):
     return total
 
 
-def places(warm):
-    """How many visitors memory allows; `warm`: what `forkserver.warm_up` returned, or None where kernels are plain."""
+def open_files():
+    """Let this process open as many files as the system allows it; returns how many, at most `SOCKETS`."""
+    if resource is None:
+        return SOCKETS
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = SOCKETS if most == resource.RLIM_INFINITY else min(most, SOCKETS)
+    with suppress(OSError, ValueError):  # macOS allows less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    return min(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def places(warm, available=None):
+    """How many visitors memory and open files allow.
+
+    warm: what `forkserver.warm_up` returned, or None where kernels are plain.
+    available: bytes of memory, where it is not about this machine (see `limit`).
+    """
     each = VISITOR["fastai" if warm and warm["heavy"] else "onnxruntime"][warm is None]
     base = SERVER + WORK + (warm["memory"] // MB if warm else 0)
-    return max(1, int((limit() // MB - base) // each))
+    return max(1, min(((available or limit()) // MB - base) // each, (open_files() - 100) // FILES))
 
 
 def _lines(path):

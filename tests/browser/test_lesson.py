@@ -44,6 +44,11 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
             "tr%61in.ipynb",
         ):
             assert get(f"{address}voila/render/{hidden}")[0] == 404
+        for method, accept in (("GET", "text/html"), ("GET", "*/*"), ("HEAD", "*/*")):
+            assert get(f"{address}voila/render/missing.ipynb", method, Accept=accept)[0] == 404
+            assert get(f"{address}voila/render/second.ipynb", method, Accept="*/*")[0] == 200
+        shutil.copy(site / "photos/sample/valid/star/material-001.png", tmp_path / "notebooks/Star.PNG")
+        assert get(f"{address}voila/render/Star.PNG", Accept="image/*")[1]["Content-Type"] == "image/png"
         open_page(page, f"{address}voila/render/second.ipynb")
         upload(page, site / "photos/sample/valid/star/material-001.png")
         press(page)

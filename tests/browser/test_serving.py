@@ -4,6 +4,7 @@ import json
 import signal
 import time
 import urllib.request
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -217,6 +218,10 @@ def test_a_lost_connection_is_said_until_it_is_back(browser, site):
         upload(page, star(site))
         press(page)
         expect(answer(page)).to_contain_text("Prediction: star")
+        page.route("**/api/kernels/*", lambda route: route.fulfill(status=503))  # as a proxy says it
+        expect(alert).to_contain_text("cannot be reached just now")
+        page.unroute("**/api/kernels/*")
+        expect(alert).to_be_hidden()
         server_of(address).kill()
         expect(alert).to_contain_text("cannot be reached just now")
 
@@ -345,6 +350,59 @@ def test_damaged_frames_cost_only_their_sender(address, server, bystander):
     assert server.memory_info().rss < before + (64 << 20)
 
 
+def test_an_address_of_any_length_ends_nobody(address, server, bystander):
+    warm = warm_process(server)
+    leave(address, get(f"{address}?" + '"' * 60_000)[2])
+    assert warm_process(server) == warm and until(lambda: len(kernels(server)) == 1, 5)
+
+
+def send(hostile, msg_type, channel="shell", **content):
+    header = message(msg_type)["header"] | {"msg_id": str(uuid.uuid4())}  # a kernel takes each message once
+    hostile.send_binary(frame(channel, header, {}, {"version": "2.1.0"}, content))
+
+
+def test_one_visitor_has_few_connections(address, server, bystander):
+    kernel_id, files = kernel_of(get(address)[2]), server.num_fds()
+    several = [connect(address, kernel_id, subprotocols=V1) for _ in range(20)]
+    assert until(lambda: sum(map(hung_up, several)) == 16, 20) and server.num_fds() < files + 60
+    for hostile in several:
+        hostile.close()
+
+
+def hung_up(hostile):
+    """Whether the server has closed this connection."""
+    hostile.settimeout(0.2)  # less than between two pings
+    try:
+        while hostile.recv():
+            pass
+    except websocket.WebSocketTimeoutException:
+        return False
+    except (OSError, websocket.WebSocketException):
+        pass
+    return True
+
+
+def test_the_server_keeps_little_of_what_one_visitor_sends_or_asks_for(address, server, bystander):
+    kernel_id, much = kernel_of(get(address)[2]), "x" * 8_000_000
+    hostile = connect(address, kernel_id, subprotocols=V1)
+    before = server.memory_info().rss
+    for _ in range(8):  # nobody reads this channel
+        send(hostile, "comm_msg", "iopub", comm_id="1", data=much)
+    send(hostile, "kernel_info_request")
+    while b"kernel_info_reply" not in hostile.recv():
+        pass
+    assert server.memory_info().rss < before + 40_000_000
+    names = {"_model_module": "@jupyter-widgets/controls", "_model_module_version": "2.0.0", "_model_name": "HTMLModel"}
+    view = {"_view_module": "@jupyter-widgets/controls", "_view_module_version": "2.0.0", "_view_name": "HTMLView"}
+    state = {**names, **view, "value": much}
+    send(hostile, "comm_open", comm_id="1", target_name="jupyter.widget", data={"state": state})
+    for _ in range(20):  # and nobody fetches the answers
+        send(hostile, "comm_msg", comm_id="1", data={"method": "request_state"})
+    time.sleep(3)
+    assert server.memory_info().rss < before + 80_000_000
+    assert until(lambda: hung_up(hostile), 20) and health(address)["visitors"] == 2
+
+
 def test_a_guessed_kernel_id_gets_nothing(address, bystander):
     for guess in ("00000000-0000-4000-8000-000000000000", "a-a-a-a-a", "%2e%2e-a-a-a-a"):
         with pytest.raises((websocket.WebSocketBadStatusException, websocket.WebSocketException)):
@@ -361,7 +419,7 @@ def test_a_guessed_kernel_id_gets_nothing(address, bystander):
 def test_nothing_is_served_but_the_pages_own_pictures(address, server, site):
     (site / "notebooks/dog.png").write_bytes(star(site).read_bytes())
     assert get(f"{address}voila/files/dog.png", "HEAD")[0] == 200
-    assert get(f"{address}dog.png")[1]["Content-Type"] == "image/png"  # as a Markdown cell names it
+    assert get(f"{address}dog.png")[1]["Content-Type"] == "image/png"  # as an <img> in a cell names it
     for elsewhere in ("voila/render/notebooks/icon_classifier.ipynb", "icon_classifier.ipynb", "about"):
         status, _, text = get(address + elsewhere)
         assert status == 404 and '<a href="/">Here is one.</a>' in text
