@@ -18,25 +18,27 @@ class PictureError(ValueError):
     """These bytes are no usable picture; the message is a sentence for the person who offered them."""
 
 
-def open_picture(source, longest=None):
+def open_picture(source, longest=None, most=MAX_PIXELS):
     """Decode `source` completely and return it as an upright 8-bit RGB `PIL.Image.Image`.
 
     `source`: bytes (also bytearray or memoryview), a path, or a `PIL.Image.Image`.
     `longest`: scale down, never up, so that neither side exceeds this many pixels.
+    `most`: refuse a picture of more pixels. While one is opened it takes 4 to 8 bytes a pixel, seldom more.
 
     Animations give their first frame, transparency lies on white, 16 bits a channel are scaled to 8, and the
     camera's EXIF rotation is applied. Raises `PictureError` for anything else, and OSError for a path that
     cannot be read.
     """
     if isinstance(source, Image.Image):
-        return _normalise(source, longest)
+        _check_size(source, most)
+        return _normalise(source.copy(), longest)
     if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as file:
-            return _decode(file, longest)
-    return _decode(io.BytesIO(source), longest)
+            return _decode(file, longest, most)
+    return _decode(io.BytesIO(source), longest, most)
 
 
-def _decode(file, longest):
+def _decode(file, longest, most):
     head = file.read(16)
     file.seek(0)
     if not head:
@@ -48,7 +50,7 @@ def _decode(file, longest):
             # Pillow only warns between one and two times its own limit; ours is below both.
             warnings.simplefilter("ignore")
             with Image.open(file, formats=FORMATS) as image:
-                _check_size(image)  # only the header has been read so far
+                _check_size(image, most)  # only the header has been read so far
                 if longest:
                     image.draft("RGB", (longest, longest))  # JPEG: decode at 1/2, 1/4 or 1/8 of the size
                 image.load()  # verify() would let a truncated JPEG pass
@@ -58,37 +60,38 @@ def _decode(file, longest):
     except UnidentifiedImageError:
         raise PictureError(f"This is not a picture that I can read: {_READABLE}.") from None
     except Image.DecompressionBombError:
-        raise PictureError(_too_large("This picture has")) from None
+        raise PictureError(_too_large("This picture has", most)) from None
     except Exception:
         # Decoders meet hostile bytes with whatever comes up: OSError, ValueError, SyntaxError, struct.error,
         # NotImplementedError ... To the person who offered the file they all mean the same.
         raise PictureError("This picture is damaged or incomplete: it could not be read to its end.") from None
 
 
-def _check_size(image):
+def _check_size(image, most):
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         raise PictureError(f"This picture is only {width} x {height} pixels; I need at least {MIN_SIDE} each way.")
-    if width * height > MAX_PIXELS:
-        raise PictureError(_too_large(f"This picture is {width} x {height} pixels:"))
+    if width * height > most:
+        raise PictureError(_too_large(f"This picture is {width} x {height} pixels:", most))
 
 
-def _too_large(what):
-    return f"{what} more than the {MAX_PIXELS // 1_000_000} megapixels that I open. Make it smaller and try again."
+def _too_large(what, most):
+    return f"{what} more than the {most // 1_000_000} megapixels that I open. Make it smaller and try again."
 
 
 def _normalise(image, longest):
-    _check_size(image)
+    """`image` as `open_picture` returns it; changes it, for a copy of a large one is large."""
     if longest:
-        image = image.copy()
         image.thumbnail((longest, longest))
     try:
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     except Exception:  # damaged EXIF raises anything, SyntaxError included; the pixels are still good
         pass
     if image.mode.startswith(("I", "F")):  # 16 bits a pixel; convert("L") alone would clip them to white
         image = image.convert("I").point(lambda value: value / 257).convert("L")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+        image = image.convert("RGBA") if image.mode != "RGBA" else image
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        return white
+    return image.convert("RGB") if image.mode != "RGB" else image

@@ -6,9 +6,11 @@ import zlib
 
 import numpy as np
 import pytest
+from conftest import python
 from PIL import Image
 
 from icon_classifier.pictures import MAX_PIXELS, PictureError, open_picture
+from icon_classifier.serving.memory import WORK
 
 RED, BLUE = (254, 0, 0), (0, 0, 254)
 
@@ -94,6 +96,27 @@ def test_a_bomb_is_refused_before_it_is_decoded():
     assert len(data) < 20_000 and 10_000 * 10_000 > MAX_PIXELS
     with pytest.raises(PictureError, match="10000 x 10000"):
         open_picture(data)
+
+
+def test_fewer_pixels_can_be_demanded():
+    data = encoded(Image.new("RGB", (5000, 3000)))
+    assert open_picture(data).size == (5000, 3000)
+    with pytest.raises(PictureError, match="5000 x 3000 pixels: more than the 12 megapixels that I open"):
+        open_picture(data, most=12_500_000)
+
+
+@pytest.mark.parametrize("longest", [None, 320])
+@pytest.mark.parametrize(("mode", "format"), [("RGB", "PNG"), ("RGBA", "PNG"), ("RGB", "JPEG")])
+def test_a_photo_of_twelve_megapixels_takes_the_memory_that_the_page_keeps_for_one(tmp_path, mode, format, longest):
+    Image.new(mode, (4032, 3024), RED).save(tmp_path / "photo", format, progressive=True)
+    code = """import re, sys; from icon_classifier.pictures import open_picture; from pathlib import Path
+here, photo = Path("/proc/self"), Path(sys.argv[1]).read_bytes()
+most = lambda what: int(re.search(what + r":\\s+(\\d+)", (here / "status").read_text())[1]) / 1024
+open_picture(Path(sys.argv[2]).read_bytes()); (here / "clear_refs").write_text("5"); before = most("VmRSS")
+open_picture(photo, longest=eval(sys.argv[3])); print(most("VmHWM") - before)"""
+    (tmp_path / "small").write_bytes(encoded(Image.new(mode, (40, 40)), format))
+    took = float(python("-c", code, str(tmp_path / "photo"), str(tmp_path / "small"), str(longest)).stdout)
+    assert 10 < took < WORK
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])

@@ -21,6 +21,7 @@ from .preloaded import find_classifier
 log = logging.getLogger(__name__)
 
 THUMBNAIL = 320  # px, the longer side of a picture with the heat map over it
+MOST = 12_500_000  # pixels of a picture; the browser sends less of all that it can read
 KEPT = 16_000_000  # bytes of pictures that a page keeps; the browser makes twenty of them 5 MB at most
 NOT_STORED = "Pictures that are shown to this page are not stored."
 OUR_FAULT = "Something went wrong on this side, not with your picture. Please try again."
@@ -119,7 +120,7 @@ class IconPage:
                 raise PictureError("This could not be read. If it is a folder, take the pictures in it.")
             if sum(len(each.content) for each in self._pictures) + len(buffers[0]) > KEPT:
                 raise PictureError("This is too much together with the others. Take fewer at a time.")
-            open_picture(buffers[0], longest=THUMBNAIL)
+            open_picture(buffers[0], longest=THUMBNAIL, most=MOST)
             new.content = bytes(buffers[0])
 
         self._kindly(check, new)

@@ -1,19 +1,23 @@
 // The page's own part in the browser: pictures come in, by whatever way, and leave for the server smaller than they were.
 
 const SHORTER = 512; // px, the shorter side of what is sent: a network looks at about half of that
-const SMALL = 200_000; // bytes; a file of at most so many is sent as it is
+const SMALL = 200_000; // bytes; a file of at most so many is sent as it is,
+const FEW = 4_000_000; // if it has at most so many pixels
 const LARGEST = 8_000_000; // bytes of a file that this browser cannot read; more are cut off, and the server says why
 const QUALITIES = [0.9, 0.7, 0.5]; // of JPEG: the first one that gives a file that is not `HEAVY`
 const HEAVY = 250_000; // bytes
 
 /** The picture in `file`, upright and small enough to be sent: a Blob. What no browser could read stays as it is. */
 async function smaller(file) {
-  if (file.size <= SMALL) return file;
   let bitmap;
   try {
     bitmap = await createImageBitmap(file); // turned as the camera noted
   } catch {
     return file.slice(0, LARGEST);
+  }
+  if (file.size <= SMALL && bitmap.width * bitmap.height <= FEW) {
+    bitmap.close();
+    return file;
   }
   const scale = Math.min(1, SHORTER / Math.min(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");

@@ -213,6 +213,15 @@ def test_files_of_forty_megabytes(page, drawing, tmp_path):
     assert max(sizes) < 9_000_000
 
 
+def test_a_small_file_of_many_pixels_is_made_smaller_too(page, tmp_path):
+    """In the server it would take as much memory as a large one."""
+    Image.new("RGB", (5000, 3000), "red").save(tmp_path / "flat.png")
+    assert (tmp_path / "flat.png").stat().st_size < 100_000
+    upload(page, tmp_path / "flat.png")
+    press(page)
+    expect(answer(page)).to_contain_text("Prediction: ")
+
+
 # What comes out
 
 
