@@ -10,7 +10,7 @@ import sysconfig
 import tarfile
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,10 +18,11 @@ import psutil
 from PIL import Image
 
 from .classifier import ExportError, TwinClassifier, load_classifier
-from .serving.memory import used
+from .serving import memory
+from .serving.forking import ForkServer, Unforkable, exports_of
 
 SLUG = 500e6  # bytes, compressed: Heroku's limit
-MEMORY = 512e6  # bytes: a small dyno's
+MEMORY = 512 * memory.MB  # bytes: a small dyno's
 WAIT = 60  # s in which a host wants the port to be bound
 
 
@@ -119,17 +120,26 @@ def _server(root):
     paths = os.pathsep.join([str(root.absolute()), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with served(root, PYTHONPATH=paths, PATH=path) as (server, address):
-        seconds, memory = time.monotonic() - began, [_memory(server.pid)]
+        seconds, taken = time.monotonic() - began, [_memory(server.pid)]
         for _ in range(2):
             if not _answers(address):
                 raise Failed("starts, but gives no page", f"run it by hand and read what it says: {procfile(root)}")
-            memory.append(_memory(server.pid))
-    each = max(memory[2] - memory[1], 1e6)
-    fit = int((MEMORY - memory[0]) // each)
-    found = f"answers after {seconds:.0f} s; {memory[0] / 1e6:.0f} MB, and {each / 1e6:.0f} MB more for a visitor"
-    if fit < 1:
-        raise Failed(found, f"none fits into {MEMORY / 1e6:.0f} MB; take a larger machine")
-    return f"{found}: {fit} fit into {MEMORY / 1e6:.0f} MB"
+            taken.append(_memory(server.pid))
+    found = f"answers after {seconds:.0f} s; {taken[0] / memory.MB:.0f} MB, and "
+    found += f"{(taken[2] - taken[1]) / memory.MB:.0f} MB more for a visitor"
+    if taken[1] + memory.WORK * memory.MB > MEMORY:
+        raise Failed(found, f"that and a large photo are more than {MEMORY // memory.MB} MB; take a larger machine")
+    return f"{found}; {_places(root)} places with {MEMORY // memory.MB} MB"
+
+
+def _places(root):
+    """How many visitors the page lets in on a small dyno."""
+    try:
+        with closing(ForkServer(exports_of([root / "notebooks/icon_classifier.ipynb"]))) as server:
+            server.wait()
+            return memory.places(server.report, MEMORY)
+    except Unforkable:
+        return memory.places(None, MEMORY)
 
 
 def procfile(root):
@@ -180,4 +190,4 @@ def _answers(address):
 def _memory(pid):
     """The bytes that a process and its descendants use."""
     family = psutil.Process(pid).children(recursive=True)
-    return used([pid, *(process.pid for process in family)])
+    return memory.used([pid, *(process.pid for process in family)])

@@ -24,7 +24,7 @@ def test_where_all_is_well(project):
         ["ok", what] for what in ("Python", "packages", "export", "slug", "server")
     ]
     assert int(re.search(r"(\d+) MB compressed", lines[3])[1]) <= 130
-    assert int(re.search(r"(\d+) fit into 512 MB", lines[4])[1]) >= 2
+    assert int(re.search(r"(\d+) places with 512 MB", lines[4])[1]) >= 2
 
 
 @pytest.mark.parametrize(
