@@ -278,6 +278,18 @@ def connect(address, kernel_id, **options):
     )
 
 
+def send(hostile, msg_type, channel="shell", **content):
+    header = message(msg_type)["header"] | {"msg_id": str(uuid.uuid4())}  # a kernel takes each message once
+    hostile.send_binary(frame(channel, header, {}, {"version": "2.1.0"}, content))
+
+
+def wait_for_kernel(hostile):
+    """Ask the kernel, over its own protocol, and wait for the answer: what was sent before has been dealt with."""
+    send(hostile, "kernel_info_request")
+    while b"kernel_info_reply" not in hostile.recv():
+        pass
+
+
 V1 = ["v1.kernel.websocket.jupyter.org"]
 BIG = 1 << 62
 BROKEN = [
@@ -318,20 +330,16 @@ def test_no_visitor_runs_code(address, server, bystander, tmp_path):
         hostile = connect(address, kernel_id, subprotocols=protocols)
         for channel in ("shell", "control", "stdin", "iopub"):
             for kind in ("execute_request", "complete_request", "inspect_request", "debug_request", "input_reply"):
-                sent = message(kind, channel, **code)
                 if protocols:
-                    parts = (sent["header"], {}, {}, sent["content"])
-                    hostile.send_binary(frame(channel, *parts))
+                    send(hostile, kind, channel, **code)
                 else:
-                    hostile.send(json.dumps(sent))
+                    hostile.send(json.dumps(message(kind, channel, **code)))
         hostile.close()
     time.sleep(1)
     assert not trace.exists()
     # The same frame is understood where it is allowed: the refusal above is no misunderstanding.
     hostile = connect(address, kernel_id, subprotocols=V1)
-    hostile.send_binary(frame("shell", message("kernel_info_request")["header"], {}, {}, {}))
-    while b"kernel_info_reply" not in hostile.recv():
-        pass
+    wait_for_kernel(hostile)
     hostile.close()
 
 
@@ -354,11 +362,6 @@ def test_an_address_of_any_length_ends_nobody(address, server, bystander):
     warm = warm_process(server)
     leave(address, get(f"{address}?" + '"' * 60_000)[2])
     assert warm_process(server) == warm and until(lambda: len(kernels(server)) == 1, 5)
-
-
-def send(hostile, msg_type, channel="shell", **content):
-    header = message(msg_type)["header"] | {"msg_id": str(uuid.uuid4())}  # a kernel takes each message once
-    hostile.send_binary(frame(channel, header, {}, {"version": "2.1.0"}, content))
 
 
 def test_one_visitor_has_few_connections(address, server, bystander):
@@ -388,9 +391,7 @@ def test_the_server_keeps_little_of_what_one_visitor_sends_or_asks_for(address, 
     before = server.memory_info().rss
     for _ in range(8):  # nobody reads this channel
         send(hostile, "comm_msg", "iopub", comm_id="1", data=much)
-    send(hostile, "kernel_info_request")
-    while b"kernel_info_reply" not in hostile.recv():
-        pass
+    wait_for_kernel(hostile)
     assert server.memory_info().rss < before + 40_000_000
     names = {"_model_module": "@jupyter-widgets/controls", "_model_module_version": "2.0.0", "_model_name": "HTMLModel"}
     view = {"_view_module": "@jupyter-widgets/controls", "_view_module_version": "2.0.0", "_view_name": "HTMLView"}
