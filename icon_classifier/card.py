@@ -123,6 +123,8 @@ LIMITS = [
     "It compares looks. It does not identify anybody, and nothing about a person should be decided by it.",
     "It has learned whatever the pictures of a name had in common, be that the background, the light or the clothes.",
     "On pictures of another kind than those it was checked on, it errs more often than the figures above say.",
+    "These figures are of one training run. Their intervals allow for the choice of pictures and not for chance in "
+    "training: with another seed the same pictures give another network, and other figures.",
 ]
 
 

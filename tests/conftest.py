@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,27 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     run_notebook(folder)
     return furnish(folder)
+
+
+@cache
+def surest(site, label):
+    """The path of the validation drawing of `label` that the model in `site` is surest of.
+
+    Each training finds another network, and each network errs on other drawings.
+    """
+    from icon_classifier.classifier import load_classifier
+
+    files = sorted((site / "photos/sample/valid" / label).iterdir())
+    predictions = load_classifier(site / "export/export.pkl").predict_many(files)
+    right = [(p.probability, file) for p, file in zip(predictions, files, strict=True) if p.name == label and p.known]
+    assert right, f"the model knows none of the {len(files)} drawings of {label}"
+    return max(right)[1]
+
+
+@pytest.fixture
+def drawing(site):
+    """Gives the path of a drawing that the model surely knows, by its label."""
+    return partial(surest, site)
 
 
 @pytest.fixture(scope="session")

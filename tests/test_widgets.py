@@ -54,8 +54,8 @@ def page(site):
 
 
 @pytest.fixture
-def good(site):
-    return (site / "photos/sample/valid/star/material-001.png").read_bytes()
+def good(drawing):
+    return drawing("star").read_bytes()
 
 
 def send(page, message, *buffers):

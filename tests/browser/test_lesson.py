@@ -9,17 +9,17 @@ from playwright.sync_api import expect
 from visits import answer, complaints_of, get, health, open_page, press, until, upload
 
 
-def test_voila_render_of_a_running_jupyter_server(browser, site):
+def test_voila_render_of_a_running_jupyter_server(browser, site, drawing):
     line = "jupyter server --no-browser --allow-root --ServerApp.port=$PORT --IdentityProvider.token="
     with serve(site, ".venv-page", line, ready="api") as address, browser.new_context() as context:
         page = context.new_page()
         open_page(page, f"{address}voila/render/notebooks/icon_classifier.ipynb")
-        upload(page, site / "photos/sample/valid/bell/material-001.png")
+        upload(page, drawing("bell"))
         press(page)
         expect(answer(page)).to_contain_text("Prediction: bell")
 
 
-def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site, tmp_path):
+def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site, drawing, tmp_path):
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copy(ROOT / "voila.json", tmp_path)
     shutil.copytree(site / "export", tmp_path / "export")
@@ -47,10 +47,10 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
         for method, accept in (("GET", "text/html"), ("GET", "*/*"), ("HEAD", "*/*")):
             assert get(f"{address}voila/render/missing.ipynb", method, Accept=accept)[0] == 404
             assert get(f"{address}voila/render/second.ipynb", method, Accept="*/*")[0] == 200
-        shutil.copy(site / "photos/sample/valid/star/material-001.png", tmp_path / "notebooks/Star.PNG")
+        shutil.copy(drawing("star"), tmp_path / "notebooks/Star.PNG")
         assert get(f"{address}voila/render/Star.PNG", Accept="image/*")[1]["Content-Type"] == "image/png"
         open_page(page, f"{address}voila/render/second.ipynb")
-        upload(page, site / "photos/sample/valid/star/material-001.png")
+        upload(page, drawing("star"))
         press(page)
         expect(answer(page)).to_contain_text("Prediction: star")
 

@@ -51,12 +51,6 @@ def page(visitor):
 
 
 @pytest.fixture
-def drawing(site):
-    """The path of a picture of a name."""
-    return lambda name: site / f"photos/sample/valid/{name}/material-001.png"
-
-
-@pytest.fixture
 def photo(drawing, tmp_path):
     """A photo of 12 megapixels, which the camera took on its side; as it is upright, and its path."""
     icon = Image.open(drawing("star")).convert("RGB").resize((3000, 3000), Image.Resampling.BICUBIC)
@@ -283,7 +277,7 @@ def test_several_pictures_and_a_table_to_copy(visitor, drawing, tmp_path):
     page.get_by_role("button", name="Copy the table").click()
     rows = [line.split("\t") for line in page.evaluate("navigator.clipboard.readText()").strip().splitlines()]
     assert rows[0] == ["Picture", "Prediction", "Probability", "Remark"] and len(rows) == 7
-    assert rows[1][:2] == ["material-001.png", "star"] and rows[1][2] in answer(page).nth(0).inner_text()
+    assert rows[1][:2] == [drawing("star").name, "star"] and rows[1][2] in answer(page).nth(0).inner_text()
     assert rows[5][0] == markup.name and "not a picture" in rows[5][3]
 
 
@@ -365,7 +359,7 @@ def test_without_an_export_the_page_says_how_to_make_one(browser, tmp_path, draw
         assert "Traceback" not in page.content()
 
 
-def test_making_it_yours_as_the_readme_says(browser, site, tmp_path):
+def test_making_it_yours_as_the_readme_says(browser, site, drawing, tmp_path):
     """Its three short pieces of code, put into the notebook; and the fourth in a Python of its own."""
     section = (ROOT / "README.md").read_text().partition("### Making it yours\n")[2].partition("\n### ")[0]
     pieces = [re.sub("(?m)^    ", "", piece) for piece in re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)]
@@ -387,7 +381,7 @@ def test_making_it_yours_as_the_readme_says(browser, site, tmp_path):
         expect(page.locator(".widget-hbox .icon-answers")).to_be_attached()
         expect(page.locator(".icon-label")).to_have_text("Who is this?")
         expect(page.locator(".icon-facts")).to_have_count(0)  # left out
-        upload(page, site / "photos/sample/valid/star/material-001.png")
+        upload(page, drawing("star"))
         page.keyboard.press("Enter")
         expect(answer(page)).to_contain_text("Prediction: star")
     code = f"{elsewhere}print(page.label.value)"

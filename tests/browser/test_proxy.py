@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 import programs
 import pytest
 import websocket
-from conftest import ROOT, furnish, serve
+from conftest import ROOT, furnish, serve, surest
 from playwright.sync_api import expect
 from visits import answer, get, health, kernel_of, press, ready, server_of, until, upload, visit
 
@@ -43,7 +43,7 @@ def proxy(folder, servers, configuration=ROOT / "docs/haproxy.cfg"):
 
 
 def classify(page, site, name):
-    upload(page, site / f"photos/sample/valid/{name}/material-001.png")
+    upload(page, surest(site, name))
     press(page)
     expect(answer(page)).to_contain_text(f"Prediction: {name}")
 

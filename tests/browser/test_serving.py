@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 import websocket
-from conftest import serve
+from conftest import serve, surest
 from playwright.sync_api import expect
 from visits import (
     answer,
@@ -60,7 +60,7 @@ def server(address):
 
 
 def star(site):
-    return site / "photos/sample/valid/star/material-001.png"
+    return surest(site, "star")
 
 
 def test_a_kernel_lasts_as_long_as_its_page(browser, address, server, site):

@@ -1,0 +1,68 @@
+"""Prints how much the sample's figures differ from one training run to another: train.ipynb, run with many seeds.
+
+Run from the project's top folder: .venv/bin/python benchmarks/seeds.py [NUMBER OF SEEDS]
+Each run takes one to two minutes. A folder as second argument keeps the notebooks as they ran, and their exports.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+
+import papermill
+
+from icon_classifier.card import Card
+
+NOTEBOOK = Path("notebooks/train.ipynb").absolute()
+
+
+def train(folder, seed):
+    """Run train.ipynb in `folder`; returns the card's figures and the seconds of the cell that trains."""
+    folder.mkdir(parents=True, exist_ok=True)
+    photos = folder.parent / "photos/sample"  # the same drawings for every seed
+    notebook = papermill.execute_notebook(
+        NOTEBOOK,
+        folder / "train.ipynb",
+        {"seed": seed, "photos": str(photos)},
+        cwd=folder,
+        kernel_name="python3",
+        progress_bar=False,
+    )
+    cell = next(cell for cell in notebook.cells if "learn.fit_one_cycle(" in cell.source)
+    figures = Card.read(folder / "export/card.json").figures
+    return figures["error"], figures["familiarity"], cell.metadata.papermill.duration
+
+
+def spread(what, values, form):
+    """Print the range of `values`, their median and their standard deviation."""
+    low, median, high = min(values), statistics.median(values), max(values)
+    deviation = statistics.stdev(values) if len(values) > 1 else 0
+    print(f"{what:<34}{low:{form}} to {high:{form}}, median {median:{form}}, standard deviation {deviation:{form}}")
+
+
+def main(number=20, keep=None):
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    print("seed   wrong     AUROC   refused   training")
+    errors, aurocs, refusals, times = [], [], [], []
+    with nullcontext(keep) if keep else tempfile.TemporaryDirectory() as folder:
+        for seed in range(int(number)):
+            error, ood, seconds = train(Path(folder).absolute() / str(seed), seed)
+            errors.append(error["rate"])
+            aurocs.append(ood["auroc"])
+            refusals.append(ood["refused"] / ood["others"])
+            times.append(seconds)
+            print(
+                f"{seed:4}   {error['errors']:2} of {error['photos']}   {ood['auroc']:.3f}   "
+                f"{ood['refused']:3} of {ood['others']}   {seconds:.0f} s",
+                flush=True,
+            )
+    spread("error", errors, ".1%")
+    spread("AUROC, other things", aurocs, ".3f")
+    spread("other things refused", refusals, ".0%")
+    spread("training, seconds", times, ".0f")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
