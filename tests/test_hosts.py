@@ -53,6 +53,12 @@ def test_the_button_starts_what_the_procfile_names():
 
 
 def test_links_to_the_page_lead_to_the_notebook():
-    readme = (ROOT / "README.md").read_text()
-    paths = re.findall(r"/voila/render/([\w/.]+)", readme.replace("%2F", "/"))
+    documents = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    paths = re.findall(r"/voila/render/([\w/.]+)", documents.replace("%2F", "/"))
     assert len(paths) > 1 and all((ROOT / path).exists() for path in paths)
+
+
+def test_links_between_documents_lead_to_files():
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+        assert [link for link in links if not (document.parent / link).exists()] == [], document

@@ -359,9 +359,9 @@ def test_without_an_export_the_page_says_how_to_make_one(browser, tmp_path, draw
         assert "Traceback" not in page.content()
 
 
-def test_making_it_yours_as_the_readme_says(browser, site, drawing, tmp_path):
+def test_make_it_yours_as_the_docs_say(browser, site, drawing, tmp_path):
     """Its three short pieces of code, put into the notebook; and the fourth in a Python of its own."""
-    section = (ROOT / "README.md").read_text().partition("### Making it yours\n")[2].partition("\n### ")[0]
+    section = (ROOT / "docs/customize.md").read_text().partition("## Make it yours\n")[2].partition("\n## ")[0]
     pieces = [re.sub("(?m)^    ", "", piece) for piece in re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)]
     words, layout, colours, elsewhere = pieces
     assert all(piece.count("\n") <= 3 for piece in (words, layout, colours)) and elsewhere.count("\n") == 4
