@@ -169,19 +169,23 @@ class PickleClassifier(Classifier):
     """export.pkl, run by fastai."""
 
     def __init__(self, learn, card):
+        from fastai.vision.augment import RandomResizedCrop, Resize
+
         from .network import Network
 
         super().__init__(map(str, learn.dls.vocab), card)
+        sized = any(isinstance(transform, (Resize, RandomResizedCrop)) for transform in learn.dls.valid.after_item)
+        self.batch = BATCH if sized else 1  # pictures of several sizes make no batch
         self.learn, self.network = learn, Network(learn.model, getattr(learn, "familiar", None))
 
     def _run(self, images, wanted):
         from torch import inference_mode
 
-        with inference_mode():  # one by one: not every export makes its pictures the same size
-            batches = self.learn.dls.test_dl(list(images), bs=1, num_workers=0)
+        with inference_mode():
+            batches = self.learn.dls.test_dl(list(images), bs=self.batch, num_workers=0)
             found = [self.network(pictures) for (pictures,) in batches]
         known = [what for what in wanted if all(what in each for each in found)]
-        return {what: [each[what][0].numpy() for each in found] for what in known}
+        return {what: [row.numpy() for each in found for row in each[what]] for what in known}
 
 
 def open_pickle(path, card=None):
