@@ -1,7 +1,9 @@
 """First floor: an export read back, ready to name pictures."""
 
 import os
+import re
 import warnings
+import zipfile
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -104,9 +106,10 @@ def load_classifier(path="export/export.pkl"):
         if sha256_of(twin) == card.twin["sha256"]:
             return open_twin(twin, card)
     if twins:
+        other = _other_file(twins[0])
         raise ExportError(
-            f"{twins[0]} is damaged, or not the one that card.json describes. To make it anew from export.pkl, run: "
-            f"icon-classifier compile {path.with_name('export.pkl')}"
+            f"{twins[0]} is damaged, or not the one that card.json describes{other and f': it is {other}'}. To make it "
+            f"anew from export.pkl, run: icon-classifier compile {path.with_name('export.pkl')}"
         )
     if not path.is_file():
         raise ExportError(f"There is no model at {path} yet. To make one, run `make train`, or notebooks/train.ipynb.")
@@ -166,33 +169,59 @@ class PickleClassifier(Classifier):
     """export.pkl, run by fastai."""
 
     def __init__(self, learn, card):
+        from fastai.vision.augment import RandomResizedCrop, Resize
+
         from .network import Network
 
         super().__init__(map(str, learn.dls.vocab), card)
+        sized = any(isinstance(transform, (Resize, RandomResizedCrop)) for transform in learn.dls.valid.after_item)
+        self.batch = BATCH if sized else 1  # pictures of several sizes make no batch
         self.learn, self.network = learn, Network(learn.model, getattr(learn, "familiar", None))
 
     def _run(self, images, wanted):
         from torch import inference_mode
 
         with inference_mode():
-            found = self.network(self.learn.dls.test_dl(list(images), bs=BATCH, num_workers=0).one_batch()[0])
-        return {what: found[what].numpy() for what in wanted if what in found}
+            batches = self.learn.dls.test_dl(list(images), bs=self.batch, num_workers=0)
+            found = [self.network(pictures) for (pictures,) in batches]
+        known = [what for what in wanted if all(what in each for each in found)]
+        return {what: [row.numpy() for each in found for row in each[what]] for what in known}
 
 
 def open_pickle(path, card=None):
-    """The `PickleClassifier` of an export.pkl; raises `ExportError`."""
+    """The `PickleClassifier` of an export.pkl, which answers as fastai does; raises `ExportError`."""
+    if other := _other_file(path):
+        raise ExportError(f"{path} is not a fastai image classifier, but {other}.")
     # The libraries' warnings (deprecations; that a pickle must be trusted) would stand on the visitor's page.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            from fastai.learner import load_learner
+            from .learner import check, read_learner
         except ImportError:
             raise ExportError(
                 f"{path} has no twin that fits it, and reading the pickle itself needs fastai. Where fastai is "
                 f"installed, run: icon-classifier compile {path}"
             ) from None
-        try:
-            return PickleClassifier(load_learner(path), card)
-        except Exception as error:  # unpickling foreign bytes can raise anything
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-            raise ExportError(f"{path} is not a fastai image classifier that I can read here ({reason}).") from error
+        classifier = PickleClassifier(read_learner(path), card)
+        check(path, classifier)
+        return classifier
+
+
+def _other_file(path):
+    """What a file is that cannot be part of an export, and what to do; "" where it may be."""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    if not head:
+        return "an empty file. Copy it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, which says where the file is. To fetch it, run: git lfs pull"
+    if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
+        return "a web page, such as a log-in or an error. Download the file itself"
+    if head.startswith(b"PK\3\4"):  # torch.save makes a zip too, with one data.pkl in it
+        if not zipfile.is_zipfile(path):
+            return "the beginning of one: it was cut short. Copy it again"
+        with zipfile.ZipFile(path) as archive:
+            files = [name for name in archive.namelist() if not name.endswith("/")]
+        if not any(name.endswith("/data.pkl") for name in files):
+            return f"an archive of other files ({', '.join(files[:3])}). If the export is in it, unpack that"
+    return ""

@@ -18,12 +18,15 @@ def parts(model):
     return None if first is None else (body, head[:first], head[first:])
 
 
+MAX_ABLATED = 2**26  # numbers that the maps of one picture, with each cell taken away in turn, may have: 268 MB
+
+
 class Network(nn.Module):
     """From pictures (n, 3, height, width) to what a `Prediction` is made of.
 
     `forward` returns a dict: `scores` (n, names); where `familiar` is given, `oddness` (n), above 0 for pictures of
-    something else; and where the body makes maps, `without` (n, height, width, names), the scores when that cell of the
-    map is taken away, that is, set to zero.
+    something else; and where the body makes maps, not too large (`MAX_ABLATED`), `without` (n, height, width, names),
+    the scores when that cell of the map is taken away, that is, set to zero.
 
     `familiar` is what `familiarise` learned from the training pictures: the `mean` of their features, the principal
     `components` (n, features), `weight`, and `limit`. The oddness is ViM's (Wang et al., "ViM: Out-Of-Distribution
@@ -47,8 +50,8 @@ class Network(nn.Module):
         found = {"scores": head(features)}
         if self.familiar:
             found["oddness"] = self.strangeness(features, found["scores"]) - self.familiar["limit"]
-        if maps.ndim == 4:
-            _, channels, height, width = map(int, maps.shape)
+        _, channels, height, width = map(int, maps.shape) if maps.ndim == 4 else (0,) * 4
+        if 0 < channels * (height * width) ** 2 <= MAX_ABLATED:
             others = 1 - torch.eye(height * width, device=maps.device).view(-1, 1, height, width)
             ablated = (maps.unsqueeze(1) * others).reshape(-1, channels, height, width)
             found["without"] = head(pool(ablated)).reshape(-1, height, width, int(found["scores"].shape[1]))

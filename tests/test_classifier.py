@@ -71,7 +71,16 @@ def test_the_floors():
     assert not {"fastai", "torch", "icon_classifier.training"} & set(loaded)
     floors = [
         ROOT / "icon_classifier" / name
-        for name in ("pictures.py", "card.py", "preprocessing.py", "classifier.py", "heat.py", "check.py")
+        for name in (
+            "pictures.py",
+            "card.py",
+            "preprocessing.py",
+            "classifier.py",
+            "learner.py",
+            "network.py",
+            "heat.py",
+            "check.py",
+        )
     ]
     for module in [*floors, *(ROOT / "icon_classifier/serving").glob("*.py")]:
         assert not re.search(r"^\s*(from|import) \S*training", module.read_text(), re.MULTILINE), module

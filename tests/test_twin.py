@@ -12,11 +12,12 @@ from conftest import ROOT, python
 from PIL import Image
 
 from icon_classifier.card import Card, sha256_of
-from icon_classifier.classifier import ExportError, load_classifier, open_pickle
+from icon_classifier.classifier import ExportError, load_classifier, open_pickle, open_twin
 from icon_classifier.pictures import PictureError, open_picture
 from icon_classifier.preprocessing import prepare
-from icon_classifier.training.sample import NAMES, draw_icon, find_glyphs
+from icon_classifier.training.sample import NAMES, OTHERS, draw_icon, find_glyphs, make_sample, write_icons
 
+SEED = 0  # of the untrained networks; the tests hold with any
 SIZES = [(64, 64), (500, 375), (375, 500), (1280, 720), (12, 9), (33, 57), (1500, 40), (40, 1500), (48, 48), (49, 50)]
 
 
@@ -59,15 +60,27 @@ def rules():
     }
 
 
-@pytest.mark.parametrize("name", list(rules()))
-def test_parity(name, site, tmp_path):
-    """On 300 pictures: the same input for the network, the same names, probabilities within 1e-3."""
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Drawings as the sample has them: of its names in sample/train and sample/valid, of others in .others."""
+    folder = tmp_path_factory.mktemp("photos")
+    make_sample(folder / "sample", per_name=20)
+    write_icons(folder / ".others", OTHERS, per_name=4)
+    return folder
+
+
+def planted(photos, item, batch, arch, pictures):
+    """An untrained Learner whose scores for `pictures` are spread as a trained one's may be: no label wins always.
+
+    Its last layer gives the principal components of what it gets from `pictures`, so that the scores vary in every
+    direction, with a standard deviation of 3. Half of `pictures` are familiar to it.
+    """
     import torch
     from fastai.vision import all as fv
 
-    from icon_classifier.training.export import compile_export, presizing_of
+    from icon_classifier.network import Network, parts
+    from icon_classifier.training.learn import features_and_scores
 
-    item, batch, arch = rules()[name]
     block = fv.DataBlock(
         (fv.ImageBlock, fv.CategoryBlock),
         get_items=fv.get_image_files,
@@ -76,18 +89,46 @@ def test_parity(name, site, tmp_path):
         item_tfms=item,
         batch_tfms=[*batch, fv.Normalize.from_stats(*fv.imagenet_stats)],
     )
-    dls = block.dataloaders(site / "photos/sample", bs=64, num_workers=0)
-    fv.set_seed(0)
+    dls = block.dataloaders(photos / "sample", bs=16, num_workers=0)
+    fv.set_seed(SEED)
     learn = fv.vision_learner(dls, arch, pretrained=False)
-    if arch is fv.resnet18:
-        learn.model.load_state_dict(fv.load_learner(site / "export/export.pkl").model.state_dict())
-    else:
-        learn.model[-1][-1].weight.data *= 20  # untrained: without this it would say one third to everything
+    features, _ = features_and_scores(learn, pictures)
+    head = parts(learn.model)[2]
+    with torch.no_grad():
+        given = head[:-1](features)
+        _, sizes, components = torch.linalg.svd(given - given.mean(0), full_matrices=False)
+        weight = components[: len(NAMES)] * (3 * len(given) ** 0.5 / sizes[: len(NAMES)])[:, None]
+        last = learn.model[1][-1] = torch.nn.Linear(*weight.T.shape)
+        last.weight.copy_(weight)
+        last.bias.copy_(-weight @ given.mean(0))
+        _, _, components = torch.linalg.svd(features - features.mean(0), full_matrices=False)
+    learn.familiar = dict(mean=features.mean(0), components=components[:10].clone(), weight=1.0, limit=0.0)
+    oddness = Network(learn.model, learn.familiar).strangeness(*features_and_scores(learn, pictures)).sort().values
+    middle = slice(len(oddness) // 3, 2 * len(oddness) // 3)
+    gap = middle.start + int((oddness[1:] - oddness[:-1])[middle].argmax())
+    learn.familiar["limit"] = float(oddness[gap : gap + 2].mean())  # where rounding moves nothing across
+    return learn
+
+
+def same_names(ours, theirs):
+    """Whether two lists of predictions agree in the name, but where the two likeliest were as good as equal."""
+    close = [np.ptp(sorted(answer.probabilities.values())[-2:]) <= 2e-3 for answer in theirs]
+    return all(a.name == b.name or tie for a, b, tie in zip(ours, theirs, close, strict=True))
+
+
+@pytest.mark.parametrize("name", list(rules()))
+def test_parity(name, photos, tmp_path):
+    """On 300 pictures: the same input for the network, the same names, probabilities within 1e-3."""
+    import torch
+
+    from icon_classifier.training.export import compile_export, presizing_of
+
+    asked = pictures()
+    learn = planted(photos, *rules()[name], asked)
     with learn.no_bar(), learn.no_logging():
         learn.export((tmp_path / "export.pkl").absolute())
         card = compile_export(tmp_path / "export.pkl")
         twin = load_classifier(tmp_path / "export.pkl")
-        asked = pictures()
         batches = learn.dls.test_dl(asked, num_workers=0)
         inputs = np.concatenate([batch[0].cpu().numpy() for batch in batches])
         expected = learn.get_preds(dl=learn.dls.test_dl(asked, num_workers=0))[0].numpy()
@@ -99,47 +140,67 @@ def test_parity(name, site, tmp_path):
     answers = twin.predict_many(asked)
     probabilities = np.array([[answer.probabilities[label] for label in twin.names] for answer in answers])
     assert np.abs(probabilities - expected).max() <= 1e-3
-    assert [answer.name for answer in answers] == [twin.names[i] for i in expected.argmax(1)]
+    tie = np.ptp(np.sort(expected)[:, -2:], axis=1) <= 2e-3
+    best = [answer.name == twin.names[i] for answer, i in zip(answers, expected.argmax(1), strict=True)]
+    assert (best | tie).all() and tie.mean() < 0.05
     assert len({answer.name for answer in answers}) >= 2 and np.ptp(expected) > 0.5  # not one answer for all
-
-
-@pytest.fixture
-def export(site, tmp_path):
-    return shutil.copytree(site / "export", tmp_path / "export")
+    assert {answer.known for answer in answers} == {True, False}
 
 
 @pytest.fixture(scope="module")
-def both(site, tmp_path_factory):
-    """The sample's pickle and its fp32 twin."""
-    from icon_classifier.training.export import compile_export
+def finished(photos, tmp_path_factory):
+    """The folder of a finished export: a planted network's pickle, and its twin in fp32."""
+    from fastai.vision.all import RandomResizedCrop, aug_transforms, resnet18
 
-    path = tmp_path_factory.mktemp("fp32") / "export.pkl"
-    shutil.copy(site / "export/export.pkl", path)
-    compile_export(path)
-    return open_pickle(path), load_classifier(path)
+    from icon_classifier.training import export
+
+    folder = tmp_path_factory.mktemp("fp32")
+    learn = planted(photos, RandomResizedCrop(48, min_scale=0.5), aug_transforms(), resnet18, everything(photos))
+    learn.export(folder / "export.pkl.part")
+    with pytest.MonkeyPatch.context() as patch, learn.no_bar():
+        patch.setattr(export, "SAME", 2)  # no int8 is as good as that
+        export.finish_export(learn, folder)
+    return folder
 
 
-def sample(site, part):
-    return sorted((site / "photos" / part).rglob("*.png"))
+@pytest.fixture(scope="module")
+def both(finished):
+    """The pickle and its twin."""
+    return open_pickle(finished / "export.pkl"), load_classifier(finished / "export.pkl")
 
 
-def test_the_pickle_and_its_twin_say_the_same(site, both):
+@pytest.fixture
+def export(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "export")
+
+
+def drawings(photos, part):
+    return sorted((photos / part).rglob("*.png"))
+
+
+def everything(photos):
+    return [*drawings(photos, "sample/valid"), *drawings(photos, ".others")]
+
+
+def test_the_pickle_and_its_twin_say_the_same(photos, both):
     """Names, what is known, why it is not, and the heat map."""
-    asked = [*sample(site, "sample/valid")[::6], *sample(site, ".others")[::6]]
-    ours, theirs = (classifier.predict_many(asked, heat=True) for classifier in reversed(both))
-    assert [(a.name, a.known, a.reason) for a in ours] == [(a.name, a.known, a.reason) for a in theirs]
+    ours, theirs = (classifier.predict_many(everything(photos), heat=True) for classifier in reversed(both))
+    assert type(both[1]).__name__ == "TwinClassifier" and same_names(ours, theirs)
+    assert [(a.known, a.reason) for a in ours] == [(a.known, a.reason) for a in theirs]
     assert {a.known for a in ours} == {True, False} and all(bool(a.reason) is not a.known for a in ours)
     assert all(a.heat.shape == b.heat.shape == (2, 2) for a, b in zip(ours, theirs, strict=True))
-    assert max(np.abs(a.heat - b.heat).max() for a, b in zip(ours, theirs, strict=True)) < 0.02
+    heats = [(a.heat, b.heat) for a, b in zip(ours, theirs, strict=True) if a.name == b.name]
+    largest = max(np.abs(theirs).max() for _, theirs in heats)
+    assert largest > 0.1 and max(np.abs(ours - theirs).max() for ours, theirs in heats) < 1e-3 * max(largest, 1)
 
 
-def test_many_at_once_are_as_one_by_one(site, both):
-    asked = sample(site, "sample/valid")[::9]
-    assert len(asked) == 20
+def test_many_at_once_are_as_one_by_one(photos, both):
+    asked = everything(photos)[::2]
+    assert len(asked) > 16  # more than go through the network together
     for classifier in both:
         many = classifier.predict_many(picture for picture in asked)
         single = [classifier.predict(picture) for picture in asked]
-        assert [answer.name for answer in many] == [answer.name for answer in single]
+        assert same_names(many, single)
         assert [a.probability for a in many] == pytest.approx([a.probability for a in single], abs=1e-5)
         assert classifier.predict_many([]) == [] and single[0].heat is None
         with pytest.raises(PictureError):
@@ -147,31 +208,62 @@ def test_many_at_once_are_as_one_by_one(site, both):
 
 
 def test_none_of_these(site):
-    """At least 0.90 AUROC on icons never trained on, with 95 % of the known ones kept, by the card's own figures."""
-    classifier = load_classifier(site / "export/export.pkl")
+    """The card's own figures are what one counts with its pickle, and other icons look stranger than known ones.
+
+    Over 20 seeds of the sample's training the AUROC was 0.86 to 0.97, 0.93 on average, with a standard deviation of
+    0.03; and 74 to 151 of 180 others were refused.
+    """
+    classifier = open_pickle(site / "export/export.pkl", load_classifier(site / "export/export.pkl").card)
     figures = classifier.card.figures["familiarity"]
-    assert figures["auroc"] >= 0.90 and figures["others"] == 180 and figures["interval"][0] > 0.85
+    low, high = figures["interval"]
+    assert 0.75 < figures["auroc"] <= 1 and low < figures["auroc"] < high and figures["others"] == 180
     assert 0.95 <= figures["kept"] / figures["photos"] <= 0.97
-    counted = [[a.known for a in classifier.predict_many(sample(site, p))] for p in ("sample/valid", ".others")]
-    assert counted[0].count(True) == pytest.approx(figures["kept"], abs=4)  # int8 moves some across the limit
-    assert counted[1].count(False) == pytest.approx(figures["refused"], abs=6)
+    counted = [
+        [a.known for a in classifier.predict_many(drawings(site / "photos", p))] for p in ("sample/valid", ".others")
+    ]
+    assert counted[0].count(True) == pytest.approx(figures["kept"], abs=1)  # one may be moved by rounding
+    assert counted[1].count(False) == pytest.approx(figures["refused"], abs=1)
 
 
-def test_int8_is_used_where_it_agrees(site, both):
+@pytest.mark.parametrize("used", [True, False])
+def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, used):
     """The card's figures of agreement are those that one measures with the two twins."""
+    from icon_classifier.training import export
+
+    monkeypatch.setattr(export, "SAME", 0.0 if used else 2.0)
+    monkeypatch.setattr(export, "CLOSE", 1.0)
+    full, small = finished / "export.onnx", shutil.copy(finished / "export.onnx", tmp_path)
+    before = load_classifier(finished / "export.pkl").card
+    valid = [(picture, None) for picture in drawings(photos, "sample/valid")]
+    train = [(picture, None) for picture in drawings(photos, "sample/train")]
+    card = export._make_smaller(tmp_path / "export.onnx", before, train, valid)
+    assert [file.name for file in tmp_path.iterdir()] == ["export.onnx"]
+    assert card.twin["precision"] == ("int8" if used else "fp32") and card.twin["sha256"] == sha256_of(small)
+    assert card.twin["difference"] == before.twin["difference"]
+    seen = card.twin["int8"]
+    assert seen["photos"] == len(valid) and 0 <= seen["same"] <= 1
+    if not used:
+        assert sha256_of(small) == sha256_of(full)
+        return
+    assert os.path.getsize(small) < 0.35 * os.path.getsize(full)
+    answers = [open_twin(path, card).predict_many(picture for picture, _ in valid) for path in (full, small)]
+    names, probabilities = zip(
+        *(
+            ([a.name for a in each], np.array([[a.probabilities[name] for name in NAMES] for a in each]))
+            for each in answers
+        ),
+        strict=True,
+    )
+    same = np.mean([a == b for a, b in zip(*names, strict=True)])
+    assert same == pytest.approx(seen["same"], abs=1.1 / len(valid))  # but for one tie
+    assert np.abs(probabilities[0] - probabilities[1]).mean() == pytest.approx(seen["difference"], abs=1e-4)
+
+
+def test_the_samples_card_says_whether_int8_agrees(site):
     card = load_classifier(site / "export/export.pkl").card
     seen = card.twin["int8"]
     assert (seen["same"] >= 0.995 and seen["difference"] <= 0.01) == (card.twin["precision"] == "int8")
-    assert seen["photos"] == 180 and seen["same"] > 0.95
-    size = (site / "export/export.onnx").stat().st_size
-    if card.twin["precision"] == "int8":
-        assert size < 0.35 * (site / "export/export.pkl").stat().st_size
-        valid = sample(site, "sample/valid")
-        names = [
-            [a.name for a in c.predict_many(valid)] for c in (both[1], load_classifier(site / "export/export.pkl"))
-        ]
-        same = sum(a == b for a, b in zip(*names, strict=True)) / len(valid)
-        assert same == pytest.approx(seen["same"], abs=1e-9)
+    assert seen["photos"] == 180
 
 
 def test_an_export_cut_short_anywhere_leaves_a_whole_one(export, monkeypatch):
@@ -215,8 +307,8 @@ def test_an_export_cut_short_anywhere_leaves_a_whole_one(export, monkeypatch):
     assert not list(folder.glob("*.part"))
 
 
-def test_the_twin_is_used_as_long_as_it_fits(export, site):
-    picture = site / "photos/sample/valid/star/material-001.png"
+def test_the_twin_is_used_as_long_as_it_fits(export, photos):
+    picture = photos / "sample/valid/star/material-001.png"
     with_pickle = load_classifier(export / "export.pkl")
     pickle = (export / "export.pkl").read_bytes()
     (export / "export.pkl").unlink()
@@ -226,7 +318,7 @@ def test_the_twin_is_used_as_long_as_it_fits(export, site):
     (export / "export.pkl").write_bytes(pickle + b" ")  # another pickle, as when a new one is copied in
     stale = load_classifier(export / "export.pkl")
     assert type(stale).__name__ == "PickleClassifier" and stale.card is None
-    assert stale.predict(picture).probability == pytest.approx(alone.predict(picture).probability, abs=0.05)
+    assert stale.predict(picture).probability == pytest.approx(alone.predict(picture).probability, abs=1e-3)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "swapped"])
@@ -246,14 +338,14 @@ def test_a_twin_that_is_no_network_is_refused_in_words(export):
         load_classifier(export / "export.pkl")
 
 
-def test_a_network_that_onnx_lacks_is_refused_in_words(site, tmp_path):
+def test_a_network_that_onnx_lacks_is_refused_in_words(finished, tmp_path):
     """And nothing is left behind."""
     from fastai.vision.all import load_learner
     from torch.fft import fft2
 
     from icon_classifier.training.export import CompileError, compile_export
 
-    learn = load_learner(site / "export/export.pkl")
+    learn = load_learner(finished / "export.pkl")
     learn.model[0].register_forward_pre_hook(lambda _, pictures: (fft2(pictures[0]).real,))
     learn.export((tmp_path / "export.pkl").absolute())
     with pytest.raises(CompileError, match="PyTorch cannot write this network as ONNX"):
@@ -281,7 +373,7 @@ print(len(os.listdir("/proc/self/task")), *{{"torch", "fastai"}} & set(sys.modul
 """
 
 
-def test_nothing_is_sent_and_neither_fastai_nor_torch_is_loaded(site, tmp_path, monkeypatch):
+def test_nothing_is_sent_and_neither_fastai_nor_torch_is_loaded(finished, photos, tmp_path, monkeypatch):
     """onnxruntime alone starts a thread for its telemetry and leaves a file; as we load it, it does neither."""
     for variable in ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD"):  # where one is set, it keeps quiet by itself
         monkeypatch.delenv(variable, raising=False)
@@ -290,8 +382,8 @@ def test_nothing_is_sent_and_neither_fastai_nor_torch_is_loaded(site, tmp_path, 
         home = tmp_path / str(quiet)
         home.mkdir()
         env = {"HOME": str(home), "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "" if quiet else "0"}
-        picture = str(site / "photos/sample/valid/star/material-001.png")
-        code = LOAD.format(quiet=quiet, path=str(site / "export/export.pkl"), picture=picture)
+        picture = str(photos / "sample/valid/star/material-001.png")
+        code = LOAD.format(quiet=quiet, path=str(finished / "export.pkl"), picture=picture)
         run = python("-c", code, environment=".venv-page", env=env)
         assert run.returncode == 0, run.stderr
         traces[quiet] = (run.stdout.split(), [file for file in home.rglob("*") if file.is_file()])
