@@ -84,6 +84,14 @@ def split_labels(text):
     return [label.strip() for label in text.split(",") if label.strip()]
 
 
+def split_args(text):
+    """Return the words of ARGS, in which quotes count as in a shell; raises `SettingsError`."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise SettingsError(f"ARGS cannot be read ({error}): {text}") from error
+
+
 def read_settings(typed, pairs, known):
     """Return the notebook's parameters as Python values; raises `SettingsError`.
 
@@ -272,7 +280,6 @@ def sentence(error):
 def run(notebook, output, log, parameters):
     """Run a notebook with `parameters` (Python values) in this folder; return an exit code, 0 where all went well."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    logging.disable(logging.CRITICAL)  # papermill, nbclient and asyncio have nothing to say that is not said below
     with open(log, "w", encoding="utf-8") as file:
         screen = Screen(file)
         try:
@@ -307,13 +314,14 @@ def main():
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("SETTING", "VALUE"), help="-p size 128")
     parser.add_argument("--notebook", default="notebooks/train.ipynb", type=Path)
     parser.add_argument("--output", default=".run/train.ipynb", type=Path, help="the notebook as it ran")
+    logging.disable(logging.CRITICAL)  # papermill, nbclient and asyncio have nothing to say that `run` does not say
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        args = parser.parse_args([*sys.argv[1:], *shlex.split(os.environ.get("TYPED_ARGS", ""))])
+        args = parser.parse_args([*sys.argv[1:], *split_args(os.environ.get("TYPED_ARGS", ""))])
         typed = {name: os.environ.get(f"TYPED_{name}", "") for name in TYPED}
         parameters = read_settings(typed, args.p, defaults(args.notebook))
-    except (SettingsError, ValueError) as error:  # shlex says what it finds wrong in a ValueError
+    except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     about = ": about 2 minutes without a GPU" if parameters.get("source") == "sample" else ""
