@@ -6,10 +6,15 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 REQUIREMENTS := requirements-all.txt
 
-# A misspelt variable would otherwise be passed over in silence.
-UNKNOWN := $(filter-out PYTHON PORT SOURCE PHOTOS NAMES OTHERS EPOCHS ARGS BIN UV REQUIREMENTS SHELL, \
-  $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
-$(if $(UNKNOWN),$(error There is no variable $(UNKNOWN). There are PYTHON, PORT, SOURCE, PHOTOS, NAMES, OTHERS, EPOCHS, ARGS))
+# What was typed goes to the runner in the environment, as it is: neither make nor the shell reads it.
+TYPED := SOURCE PHOTOS NAMES OTHERS EPOCHS ARGS
+$(foreach v,$(TYPED),$(eval export TYPED_$v := $$(value $v)))
+unexport $(TYPED)  # else make expands them, $(shell ...) included
+# A misspelt variable would be passed over in silence.
+UNKNOWN := $(filter-out $(TYPED) PYTHON PORT SHELL UV_%,$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
+ifneq ($(and $(filter train,$(MAKECMDGOALS)),$(UNKNOWN)),)
+$(error There is no variable $(UNKNOWN). There are $(TYPED))
+endif
 
 .PHONY: help app train test bench lock notebooks clean
 help: ## this list
@@ -21,8 +26,6 @@ app: .venv/ready ## serve the page at http://localhost:8866 (PORT=...), training
 	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/voila notebooks/icon_classifier.ipynb --port=$(PORT) --no-browser
 
-# What was typed goes to the runner in the environment, as it is: neither make nor the shell reads it.
-$(foreach v,SOURCE PHOTOS NAMES OTHERS EPOCHS ARGS,$(eval train: export TYPED_$v := $$(value $v)))
 train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder|path PHOTOS=folder NAMES="a, b" OTHERS=folder EPOCHS=n ARGS="-p size 128"
 	@$(BIN)/python notebooks/run.py
 
@@ -59,7 +62,7 @@ lock: .venv/ready ## compile the pins from pyproject.toml anew
 notebooks: .venv/ready ## export the chapters, run all notebooks anew and keep their outputs
 	$(BIN)/nbdev-export
 	PATH=$(BIN):$$PATH $(BIN)/nbdev-test --n-workers 1 --save notebooks/library
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1200 notebooks/train.ipynb
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=300 notebooks/train.ipynb
 	$(BIN)/python notebooks/tidy.py
 	$(BIN)/nbdev-clean --fname notebooks
 

@@ -18,7 +18,7 @@ from conftest import ROOT, furnish
 from icon_classifier.check import procfile
 
 RUN = ROOT / "notebooks/run.py"
-ENVIRONMENT = {name: text for name, text in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+ENVIRONMENT = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "TYPED_"))}
 ENVIRONMENT["PYTHONPATH"] = str(ROOT)
 SETTINGS = """source = "sample"  # a comment with x = y
 names = ["a"]
@@ -78,7 +78,23 @@ def lines_until(process, text):
 
 LABELS = ["50 Cent", "2Pac", "311", "yes", "no", "null", "1e3", "Ke$ha", "$$", "${HOME}", "$(HOME)", "AC/DC", "a: b"]
 LABELS += ["{a: b}", "[x]", "*", "&a", "#1", "it's", 'say "hi"', "back\\slash", "\\n", "100 %", "`ls`", "$(ls)", "!"]
-LABELS += ["-p", "Beyoncé", "東京", "👩‍🎤", "a = b", "what?", "~", "<b>", "a;b", "a|b", "None"]
+LABELS += [
+    "a $( b",
+    "$(shell ls)",
+    "$(error x)",
+    "${",
+    "-p",
+    "Beyoncé",
+    "東京",
+    "👩‍🎤",
+    "a = b",
+    "what?",
+    "~",
+    "<b>",
+    "a;b",
+    "a|b",
+    "None",
+]
 
 
 @pytest.mark.parametrize(
