@@ -9,6 +9,6 @@ COPY icon_classifier icon_classifier
 COPY notebooks/icon_classifier.ipynb notebooks/
 COPY export/export.onnx export/card.json export/
 USER page
-ENV PORT=7860 PYTHONPATH=/app
+ENV PORT=7860
 EXPOSE 7860
 CMD ["sh", "-c", "eval \"exec $(sed -n 's/^web: //p' Procfile)\""]

@@ -2,27 +2,32 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PORT ?= 8866
-SOURCE ?= sample
 BIN := .venv/bin
 UV := $(BIN)/uv pip
 REQUIREMENTS := requirements-all.txt
+
+# What was typed goes to the runner in the environment, as it is: neither make nor the shell reads it.
+TYPED := SOURCE PHOTOS NAMES OTHERS EPOCHS ARGS
+$(foreach v,$(TYPED),$(eval export TYPED_$v := $$(value $v)))
+unexport $(TYPED)  # else make expands them, $(shell ...) included
+# A misspelt variable would be passed over in silence.
+UNKNOWN := $(filter-out $(TYPED) PYTHON PORT SHELL UV_%,$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
+ifneq ($(and $(filter train,$(MAKECMDGOALS)),$(UNKNOWN)),)
+$(error There is no variable $(UNKNOWN). There are $(TYPED))
+endif
 
 .PHONY: help app train test bench lock notebooks clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 app: .venv/ready ## serve the page at http://localhost:8866 (PORT=...), training on the sample first where there is no model
+	@$(BIN)/python -m icon_classifier.serving.port "$(PORT)"
 	@test -f export/export.pkl -o -f export/export.onnx || $(MAKE) --no-print-directory train
 	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/voila notebooks/icon_classifier.ipynb --port=$(PORT) --no-browser
 
-train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder|path PHOTOS=folder NAMES="a, b" EPOCHS=n ARGS="-p size 128"
-	@mkdir -p .run
-	@echo "Training ($(SOURCE)): about 2 minutes for the sample. The notebook as it ran: .run/train.ipynb"
-	@$(BIN)/papermill notebooks/train.ipynb .run/train.ipynb --kernel python3 --stdout-file .run/train.log \
-	  -p source "$(SOURCE)" $(if $(PHOTOS),-p photos "$(PHOTOS)") $(if $(EPOCHS),-p epochs "$(EPOCHS)") \
-	  $(if $(NAMES),-y "names: [$(NAMES)]") $(ARGS)
-	@cat .run/train.log
+train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder|path PHOTOS=folder NAMES="a, b" OTHERS=folder EPOCHS=n ARGS="-p size 128"
+	@$(BIN)/python notebooks/run.py
 
 test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromium included
 	@$(BIN)/python tests/browser/programs.py
@@ -57,7 +62,7 @@ lock: .venv/ready ## compile the pins from pyproject.toml anew
 notebooks: .venv/ready ## export the chapters, run all notebooks anew and keep their outputs
 	$(BIN)/nbdev-export
 	PATH=$(BIN):$$PATH $(BIN)/nbdev-test --n-workers 1 --save notebooks/library
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/train.ipynb
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=300 notebooks/train.ipynb
 	$(BIN)/python notebooks/tidy.py
 	$(BIN)/nbdev-clean --fname notebooks
 

@@ -115,11 +115,13 @@ def _slug(root):
 
 
 def _server(root):
-    """Start the Procfile's line, and measure what it takes before and after two visitors came."""
+    """Start the Procfile's line, and measure what it takes before and after two visitors came.
+
+    PYTHONPATH is empty, as on a plain host: the line itself has to say where the package is.
+    """
     began = time.monotonic()
-    paths = os.pathsep.join([str(root.absolute()), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    with served(root, PYTHONPATH=paths, PATH=path) as (server, address):
+    with served(root, PYTHONPATH="", PATH=path) as (server, address):
         seconds, taken = time.monotonic() - began, [_memory(server.pid)]
         for _ in range(2):
             if not _answers(address):

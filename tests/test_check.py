@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from conftest import furnish, python
+from conftest import ROOT, furnish, python
 
 from icon_classifier import check
 
@@ -12,6 +12,7 @@ from icon_classifier import check
 @pytest.fixture
 def project(site, tmp_path):
     shutil.copytree(site / "export", tmp_path / "export")
+    (tmp_path / "icon_classifier").symlink_to(ROOT / "icon_classifier")
     return furnish(tmp_path)
 
 

@@ -23,6 +23,7 @@ from traitlets import Integer, default
 
 from . import memory
 from .forking import ForkProvisioner, ForkServer, Unforkable, arguments_of, exports_of
+from .port import refusal
 
 
 class VisitorKernelClient(AsyncKernelClient):
@@ -93,6 +94,9 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         return f"{__name__}.VisitorKernel"
 
     def __init__(self, **kwargs):
+        voila = kwargs.get("parent")
+        if getattr(voila, "port_retries", 1) == 0 and (reason := refusal(voila.port, voila.ip)):
+            sys.exit(reason)
         memory.share()
         memory.open_files()
         super().__init__(**kwargs)

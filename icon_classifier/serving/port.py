@@ -1,0 +1,22 @@
+"""Upper floor: a port that cannot be had, in one sentence, before anything is started or trained."""
+
+import sys
+
+from tornado.netutil import bind_sockets
+
+
+def refusal(port, ip="localhost"):
+    """Say in a sentence why a server cannot listen at `port` of `ip`; return "" where it can."""
+    if not (str(port).isascii() and str(port).isdigit() and 0 < int(port) < 65536):
+        return f"A port is a number between 1 and 65535, not {port!r}."
+    try:
+        for socket in bind_sockets(int(port), ip):
+            socket.close()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        return f"Port {port} cannot be had ({why}); take another one: make app PORT=9000, or --port=9000."
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(refusal(sys.argv[1]) or 0)

@@ -1,0 +1,311 @@
+"""`make train` and `make app`: what was typed arrives, what happens is seen, and what fails says so in a sentence."""
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from conftest import ROOT, furnish
+
+from icon_classifier.check import procfile
+
+RUN = ROOT / "notebooks/run.py"
+ENVIRONMENT = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "TYPED_"))}
+ENVIRONMENT["PYTHONPATH"] = str(ROOT)
+SETTINGS = """source = "sample"  # a comment with x = y
+names = ["a"]
+photos = None
+others = None
+epochs = None
+size = None
+export = "export"
+"""
+
+
+def write_notebook(folder, *cells):
+    """Write a notebook with some of train.ipynb's settings and then `cells`: code, or headings of sections."""
+    code, text = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    settings = code(SETTINGS, metadata={"tags": ["parameters"]})
+    cells = [text(cell) if cell.startswith("## ") else code(cell) for cell in cells]
+    nbformat.write(nbformat.v4.new_notebook(cells=[settings, *cells]), folder / "stub.ipynb")
+    return ["--notebook", str(folder / "stub.ipynb"), "--output", str(folder / "run/stub.ipynb")]
+
+
+def make(target, **variables):
+    """Run `make TARGET` without a shell in between; the environments are taken as they are."""
+    typed = [f"{name}={text}" for name, text in variables.items()]
+    command = ["make", "-o", ".venv/ready", "-o", ".venv-page/ready", target, *typed]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+
+
+def run(*args, cwd=ROOT, **options):
+    command = [sys.executable, str(RUN), *args]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, **options)
+
+
+@pytest.fixture
+def runner():
+    """notebooks/run.py as a module."""
+    spec = importlib.util.spec_from_file_location("run", RUN)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def started(*args):
+    """Start the runner in a session of its own, as a terminal does; its output is to be read line by line."""
+    command = [sys.executable, str(RUN), *args]
+    return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=ENVIRONMENT, start_new_session=True)
+
+
+def lines_until(process, text):
+    """The lines that the process prints, up to the one that holds `text`."""
+    lines = []
+    while line := process.stdout.readline():
+        lines.append(line)
+        if text in line:
+            return lines
+    pytest.fail(f"it ended without {text!r}: {lines} {process.stderr.read()}")
+
+
+LABELS = ["50 Cent", "2Pac", "311", "yes", "no", "null", "1e3", "Ke$ha", "$$", "${HOME}", "$(HOME)", "AC/DC", "a: b"]
+LABELS += ["{a: b}", "[x]", "*", "&a", "#1", "it's", 'say "hi"', "back\\slash", "\\n", "100 %", "`ls`", "$(ls)", "!"]
+LABELS += [
+    "a $( b",
+    "$(shell ls)",
+    "$(error x)",
+    "${",
+    "-p",
+    "Beyoncé",
+    "東京",
+    "👩‍🎤",
+    "a = b",
+    "what?",
+    "~",
+    "<b>",
+    "a;b",
+    "a|b",
+    "None",
+]
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ({"NAMES": ", ".join(LABELS)}, {"names": LABELS, "source": "search"}),
+        ({"NAMES": " 311 ,2024 , ", "SOURCE": "search"}, {"names": ["311", "2024"], "source": "search"}),
+        (
+            {"PHOTOS": "2024", "OTHERS": 'Ke$ha\'s "best" #1', "EPOCHS": "3"},
+            {"photos": "2024", "others": 'Ke$ha\'s "best" #1', "epochs": 3, "source": "folder"},
+        ),
+        (
+            {"SOURCE": "$(ls).zip", "ARGS": "-p size 128 -p export '12 $x' -p photos 7"},
+            {"source": "$(ls).zip", "size": 128, "export": "12 $x", "photos": "7"},
+        ),
+        (
+            {"ARGS": """-p source search -p names '["Tyler, The Creator", "311"]' -p epochs None"""},
+            {"names": ["Tyler, The Creator", "311"], "epochs": None},
+        ),
+        ({}, {"source": "sample", "names": ["a"], "photos": None, "size": None}),
+    ],
+)
+def test_what_was_typed_is_what_arrives(tmp_path, typed, wanted):
+    cell = f"import json\njson.dump([globals().get(n) for n in {[*wanted]}], open({str(tmp_path / 'got')!r}, 'w'))"
+    args = " ".join(write_notebook(tmp_path, cell))
+    made = make("train", **{**typed, "ARGS": f"{args} {typed.get('ARGS', '')}"})
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert dict(zip(wanted, json.loads((tmp_path / "got").read_text()), strict=True)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ({"EPOCHS": "abc"}, "epochs is a whole number of at least 1, not 'abc'."),
+        ({"EPOCHS": "0"}, "epochs is a whole number of at least 1, not '0'."),
+        (
+            {"NAMES": "a, b", "SOURCE": "sample"},
+            "NAMES says what to search for, and SOURCE=sample searches for nothing:",
+        ),
+        (
+            {"NAMES": "a, b", "SOURCE": "my.zip"},
+            "NAMES says what to search for, and SOURCE=my.zip searches for nothing:",
+        ),
+        ({"NAMES": "311"}, "NAMES needs at least two labels, with commas between them, not only ['311']."),
+        ({"NAMES": " , "}, "NAMES needs at least two labels"),
+        ({"NAME": "a, b"}, "There is no variable NAME."),
+        ({"ARGS": "-p sizes 3"}, "There is no setting 'sizes'. The settings: source, names,"),
+        ({"ARGS": "-p size large"}, "size is a number, True, False or None, not 'large'."),
+        ({"ARGS": "-p export 'my folder"}, "ARGS cannot be read (No closing quotation): -p export 'my folder"),
+    ],
+)
+def test_what_cannot_be_a_setting_is_refused_in_a_sentence(typed, sentence):
+    refused = make("train", **typed)
+    assert refused.returncode == 2 and sentence in refused.stderr and "Traceback" not in refused.stderr
+    assert len(refused.stderr.splitlines()) <= 2  # the second one is make's
+
+
+def test_steps_prints_and_epochs_are_seen_as_they_come(tmp_path):
+    """The notebook waits for a file that comes when its lines were seen; fastprogress is what shows fastai's epochs."""
+    wait = f"import time\nfrom pathlib import Path\nwhile not Path({str(tmp_path)!r}, name).exists(): time.sleep(0.02)"
+    rows = "[['epoch', 'train_loss'], [0, 0.75], [1, 0.5]]"
+    process = started(
+        *write_notebook(
+            tmp_path,
+            "## Gather",
+            f"print('three photos')\nname = 'one'\n{wait}",
+            "## Train",
+            "from fastprogress import master_bar, progress_bar\nbar = master_bar(range(2))\n"
+            f"rows = {rows}\nfor i in bar:\n    if i == 0: bar.write(rows[0], table=True)\n"
+            "    for _ in progress_bar(range(3), parent=bar): pass\n"
+            "    bar.write([str(x) for x in rows[i + 1]], table=True)\n"
+            f"    name = 'two'\n    {wait.splitlines()[2]}",
+        )
+    )
+    assert lines_until(process, "three photos")[-2].endswith("] Gather\n")
+    (tmp_path / "one").touch()
+    assert [line.split() for line in lines_until(process, "0.75")[-2:]] == [["epoch", "train_loss"], ["0", "0.75"]]
+    (tmp_path / "two").touch()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "") and [line.split() for line in out.splitlines()] == [["1", "0.5"]]
+    log = (tmp_path / "run/stub.log").read_text()
+    assert all(text in log for text in ("] Gather", "three photos", "train_loss", "0.75"))
+
+
+@pytest.mark.parametrize(
+    ("code", "last"),
+    [
+        ("assert source == 'x', f'source is x, not {source!r}'", "source is x, not 'sample'"),
+        ("from icon_classifier.card import CardError\nraise CardError('The card is old.')", "The card is old."),
+        ("{}['star']", "KeyError: 'star'"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "The notebook's kernel was ended from outside"),
+    ],
+)
+def test_a_failure_ends_with_a_sentence_and_says_where_the_rest_is(tmp_path, code, last):
+    failed = run(*write_notebook(tmp_path, f"import sys\nprint('warned', file=sys.stderr)\n{code}"))
+    where, sentence = failed.stderr.splitlines()
+    assert failed.returncode == 1 and sentence.startswith(last) and "Traceback" not in failed.stdout
+    log, ran = tmp_path / "run/stub.log", tmp_path / "run/stub.ipynb"
+    assert str(log) in where and str(ran) in where and ran.exists()
+    if "SIGKILL" not in code:
+        assert all(text in log.read_text() for text in ("Traceback", "warned"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_everything_at_once(tmp_path, number):
+    code = "import os, subprocess, time\nchild = subprocess.Popen(['sleep', '600'])\n"
+    code += "print('pids', os.getpid(), child.pid)\ntime.sleep(600)"
+    process = started(*write_notebook(tmp_path, code))
+    pids = [int(pid) for pid in lines_until(process, "pids")[-1].split()[1:]]
+    family = [psutil.Process(pid) for pid in pids]
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and err.splitlines()[-1] == "Interrupted."
+    assert not psutil.wait_procs(family, timeout=10)[1]
+
+
+def test_a_reply_that_arrives_while_a_widget_is_answered_is_seen(tmp_path, runner, monkeypatch):
+    """What a busy machine does by chance: nbclient is late in answering an Output widget, and the reply comes first.
+
+    ZeroMQ's file descriptor then tells nothing any more, and papermill's own client waits for ever.
+    """
+    from nbclient.output_widget import OutputWidget
+
+    send = OutputWidget.send
+    monkeypatch.setattr(OutputWidget, "send", lambda *args, **more: (time.sleep(0.1), send(*args, **more)))
+    cell = "from ipywidgets import Output\nfor i in range(2):\n    with Output(): display(i)"
+    notebook, output = map(Path, write_notebook(tmp_path, cell, cell, "print('through')")[1::2])
+    began = time.monotonic()
+    assert runner.run(notebook, output, output.with_suffix(".log"), {}) == 0
+    assert "through" in output.with_suffix(".log").read_text() and time.monotonic() - began < 50  # below `idle_limit`
+
+
+LOST = """session = get_ipython().kernel.session
+send = session.send
+def swallow(stream, kind, content=None, *args, **more):
+    return {"content": content} if kind == "execute_reply" else send(stream, kind, content, *args, **more)
+session.send = swallow"""
+COMPUTE = """import time
+end = time.time() + 6
+while time.time() < end: pass"""
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "sentence"),
+    [
+        ({"idle_limit": 2}, LOST, "its kernel has been idle for 2 s, but its reply never came"),
+        ({"quiet_limit": 2}, "time.sleep(600)", "for 2 s its kernel has neither computed nor said anything"),
+        ({"idle_limit": 1, "quiet_limit": 2}, COMPUTE, None),
+        ({"quiet_limit": 2}, f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {COMPUTE!r}])", None),
+        ({"quiet_limit": 2}, "for i in range(6): print(i); time.sleep(1)", None),
+    ],
+    ids=["lost reply", "asleep", "computes", "its child computes", "speaks"],
+)
+def test_it_ends_where_waiting_is_in_vain_and_only_there(tmp_path, runner, monkeypatch, capsys, limits, code, sentence):
+    for name, seconds in limits.items():
+        monkeypatch.setattr(runner.NotebookClient, name, seconds)
+    notebook, output = map(Path, write_notebook(tmp_path, f"import time\n{code}")[1::2])
+    ended = runner.run(notebook, output, output.with_suffix(".log"), {})
+    last = capsys.readouterr().err.splitlines()[-1:]
+    assert (ended, last) == ((1, [f"The notebook stands still: {sentence}. Run it again."]) if sentence else (0, []))
+
+
+def test_the_lesson_is_trained_from_the_terminal(tmp_path):
+    """train.ipynb itself, on few drawings and on another folder of other things."""
+    from icon_classifier.training.sample import write_icons
+
+    write_icons(tmp_path / "others", ("key", "lock"), per_name=7)
+    args = ["-p", "others", "others", "-p", "per_name", "50", "-p", "size", "32", "-p", "epochs", "2"]
+    trained = run("--notebook", str(ROOT / "notebooks/train.ipynb"), *args, cwd=tmp_path)
+    assert (trained.returncode, trained.stderr) == (0, ""), trained.stdout + trained.stderr
+    steps = ("] Gather", "] Train", "epoch ", "\n0 ", "\n1 ", "] Clean again", "] Export", "Wrong on ")
+    places = [trained.stdout.find(step) for step in steps]
+    assert -1 not in places and places == sorted(places)
+    assert "of 14 pictures of other things" in trained.stdout
+    assert (tmp_path / "export/export.onnx").exists()
+
+
+def test_a_folder_of_others_without_pictures_is_refused_before_training(tmp_path):
+    refused = run("--notebook", str(ROOT / "notebooks/train.ipynb"), "-p", "others", "nowhere", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == "there are no pictures in nowhere, the folder that `others` names"
+    assert not (tmp_path / "photos").exists()
+
+
+@pytest.fixture
+def taken():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_a_port_that_is_taken_is_a_sentence(taken, tmp_path):
+    """`make app` says so before it trains, and the Procfile's line before it starts anything."""
+    refused = make("app", PORT=str(taken))
+    furnish(tmp_path)
+    path = os.pathsep.join([str(ROOT / ".venv-page/bin"), os.environ["PATH"]])
+    line = subprocess.run(
+        ["sh", "-c", f"exec {procfile(tmp_path)}"],
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "PATH": path, "PORT": str(taken)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    for ended in (refused, line):
+        assert ended.returncode and "Traceback" not in ended.stderr
+        assert f"Port {taken} cannot be had (address already in use); take another one: make app PORT" in ended.stderr
+
+
+@pytest.mark.parametrize("port", ["abc", "65536"])
+def test_a_port_that_is_none_is_a_sentence(port):
+    refused = make("app", PORT=port)
+    assert refused.returncode and f"A port is a number between 1 and 65535, not {port!r}." in refused.stderr
