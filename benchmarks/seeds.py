@@ -4,16 +4,14 @@ Run from the project's top folder: .venv/bin/python benchmarks/seeds.py [NUMBER 
 Each run takes one to two minutes. A folder as second argument keeps the notebooks as they ran, and their exports.
 """
 
-import os
 import statistics
 import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
-import papermill
-
 from icon_classifier.card import Card
+from icon_classifier.notebook_runner import Screen, execute
 
 NOTEBOOK = Path("notebooks/train.ipynb").absolute()
 
@@ -22,14 +20,9 @@ def train(folder, seed):
     """Run train.ipynb in `folder`; returns the card's figures and the seconds of the cell that trains."""
     folder.mkdir(parents=True, exist_ok=True)
     photos = folder.parent / "photos/sample"  # the same drawings for every seed
-    notebook = papermill.execute_notebook(
-        NOTEBOOK,
-        folder / "train.ipynb",
-        {"seed": seed, "photos": str(photos)},
-        cwd=folder,
-        kernel_name="python3",
-        progress_bar=False,
-    )
+    parameters = {"seed": seed, "photos": str(photos)}
+    with open(folder / "train.log", "w") as log:
+        notebook = execute(NOTEBOOK, folder / "train.ipynb", parameters, Screen(log), cwd=folder)
     cell = next(cell for cell in notebook.cells if "learn.fit_one_cycle(" in cell.source)
     figures = Card.read(folder / "export/card.json").figures
     return figures["error"], figures["familiarity"], cell.metadata.papermill.duration
@@ -43,7 +36,6 @@ def spread(what, values, form):
 
 
 def main(number=20, keep=None):
-    os.environ["PYTHONWARNINGS"] = "ignore"
     print("seed   wrong     AUROC   refused   training")
     errors, aurocs, refusals, times = [], [], [], []
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory() as folder:

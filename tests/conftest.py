@@ -17,12 +17,11 @@ ROOT = Path(__file__).parent.parent
 
 def run_notebook(folder, **parameters):
     """Execute train.ipynb in `folder` as `make train` does; return the notebook as it ran."""
-    import papermill
+    from icon_classifier.notebook_runner import Screen, execute
 
     output = folder / "train.ipynb"
-    papermill.execute_notebook(
-        ROOT / "notebooks/train.ipynb", output, parameters, cwd=folder, kernel_name="python3", progress_bar=False
-    )
+    with open(folder / "train.log", "w") as log:
+        execute(ROOT / "notebooks/train.ipynb", output, parameters, Screen(log), cwd=folder)
     return output
 
 

@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT, furnish
 
 from icon_classifier.check import procfile
+from icon_classifier.notebook_runner import NotebookClient
 
 RUN = ROOT / "notebooks/run.py"
 ENVIRONMENT = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "TYPED_"))}
@@ -222,9 +223,8 @@ def test_a_reply_that_arrives_while_a_widget_is_answered_is_seen(tmp_path, runne
     monkeypatch.setattr(OutputWidget, "send", lambda *args, **more: (time.sleep(0.1), send(*args, **more)))
     cell = "from ipywidgets import Output\nfor i in range(2):\n    with Output(): display(i)"
     notebook, output = map(Path, write_notebook(tmp_path, cell, cell, "print('through')")[1::2])
-    began = time.monotonic()
-    assert runner.run(notebook, output, output.with_suffix(".log"), {}) == 0
-    assert "through" in output.with_suffix(".log").read_text() and time.monotonic() - began < 50  # below `idle_limit`
+    assert runner.run(notebook, output, output.with_suffix(".log"), {}) == 0  # 1 where the watchdog ended it
+    assert "through" in output.with_suffix(".log").read_text()
 
 
 LOST = """session = get_ipython().kernel.session
@@ -250,7 +250,7 @@ while time.time() < end: pass"""
 )
 def test_it_ends_where_waiting_is_in_vain_and_only_there(tmp_path, runner, monkeypatch, capsys, limits, code, sentence):
     for name, seconds in limits.items():
-        monkeypatch.setattr(runner.NotebookClient, name, seconds)
+        monkeypatch.setattr(NotebookClient, name, seconds)
     notebook, output = map(Path, write_notebook(tmp_path, f"import time\n{code}")[1::2])
     ended = runner.run(notebook, output, output.with_suffix(".log"), {})
     last = capsys.readouterr().err.splitlines()[-1:]
