@@ -8,6 +8,11 @@ from contextlib import suppress
 import numpy as np
 from PIL import Image, ImageChops, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+try:
+    import pillow_heif
+except ImportError:  # there is no wheel for this machine
+    pillow_heif = None
+
 # Decoders that are safe to show to strangers' bytes. All of Pillow's would include EPS, which runs Ghostscript, and
 # TIFF, whose many compressions are a large attack surface for files that neither phones nor browsers give.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # "JPEG" includes MPO, a phone's JPEG with a second picture
@@ -18,7 +23,11 @@ SAME = 2  # of 255; a profile that changes no colour by more is taken as sRGB
 
 PngImagePlugin.MAX_TEXT_CHUNK = 8 << 20  # Pillow refuses a PNG with a larger profile or XMP; its 1 MB is too little
 
-_READABLE = "JPEG, PNG, WebP, GIF, BMP and AVIF pictures work"
+if pillow_heif:  # iPhones' photos. One thread, because visitors share the processor, and only the picture itself
+    pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+    FORMATS += ("HEIF",)
+
+_READABLE = f"JPEG, PNG, WebP, GIF, BMP{', AVIF and HEIC' if pillow_heif else ' and AVIF'} pictures work"
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}  # brands; ISO/IEC 23008-12
 _SCALABLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes whose pixels can be averaged
 _SRGB = ImageCms.createProfile("sRGB")

@@ -5,15 +5,29 @@ import struct
 import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
 from conftest import python
 from PIL import Image, ImageCms
+from profiles import (
+    LINEAR_GREY,
+    P3,
+    P3_COLOURS,
+    P3_RED,
+    PRESS,
+    SRGB_COLOURS,
+    SRGB_CURVE,
+    SRGB_RED,
+    gamma,
+    icc,
+    rgb_profile,
+    table_of,
+)
 
 from icon_classifier.pictures import MAX_PIXELS, PictureError, open_picture
 from icon_classifier.serving.memory import WORK
 
 RED, BLUE, WHITE = (254, 0, 0), (0, 0, 254), (255, 255, 255)
-P3_RED, SRGB_RED = (200, 60, 40), (217, 42, 23)  # the same colour in Display P3 and in sRGB
 
 
 def encoded(image, format="PNG", **options):
@@ -64,48 +78,7 @@ def png_halves(left, right, bits, colour, interlace=0, **chunks):
     return png(16, 16, b"".join(rows), bits, colour, interlace, **chunks)
 
 
-def icc(space, pcs=b"XYZ ", **tags):
-    """An ICC profile of a display."""
-    table, content = struct.pack(">I", len(tags)), b""
-    for name, data in tags.items():
-        table += struct.pack(">4sII", name.encode(), 132 + 12 * len(tags) + len(content), len(data))
-        content += data + bytes(-len(data) % 4)
-    head = (132 + 12 * len(tags) + len(content), 0x04200000, b"mntr", space, pcs, b"acsp", *fixed(0.9642, 1, 0.8249))
-    return struct.pack(">I4xI4s4s4s12x4s28x3i48x", *head) + table + content
-
-
-def fixed(*values):
-    return [round(value * 65536) for value in values]
-
-
-def rgb_profile(red, green, blue, curve):
-    """`red`, `green` and `blue`: their X, Y and Z, adapted to D50; `curve`: of `gamma`, or `SRGB_CURVE`."""
-    xyz = [struct.pack(">4s4x3i", b"XYZ ", *fixed(*colour)) for colour in (red, green, blue)]
-    return icc(b"RGB ", rXYZ=xyz[0], gXYZ=xyz[1], bXYZ=xyz[2], rTRC=curve, gTRC=curve, bTRC=curve)
-
-
-def gamma(value):
-    return struct.pack(">4s4xIH", b"curv", 1, round(value * 256))
-
-
-def cmyk_profile(inks):
-    """`inks(c, m, y, k)`, each 0 or 1: the colour as L, a and b of 8 bits; between them it is interpolated."""
-    straight = bytes(range(256))
-    corners = b"".join(bytes(inks(*map(int, f"{i:04b}"))) for i in range(16))
-    head = struct.pack(">4s4xBBBx9i", b"mft1", 4, 3, 2, *fixed(1, 0, 0, 0, 1, 0, 0, 0, 1))
-    return icc(b"CMYK", b"Lab ", A2B0=head + 4 * straight + corners + 3 * straight)
-
-
-SRGB_CURVE = struct.pack(">4s4xHH5i", b"para", 3, 0, *fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
-SRGB_COLOURS = (0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.7141)
-P3_COLOURS = (0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)
-P3 = rgb_profile(*P3_COLOURS, SRGB_CURVE)
-# A press whose cyan is L 50, a -58, b -38; its black is black, its other inks are invisible.
-PRESS = cmyk_profile(lambda *inks: (128, 70, 90) if inks == (1, 0, 0, 0) else (255 * (1 - inks[3]), 128, 128))
-LINEAR_GREY = icc(b"GRAY", kTRC=gamma(1))  # 128 is half the light, which in sRGB is 188
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "CMYK", "LA", "RGBA"])
 def test_what_can_be_written_is_read(format, mode):
     try:
@@ -168,7 +141,8 @@ def test_fewer_pixels_can_be_demanded():
 
 @pytest.mark.parametrize("longest", [None, 320])
 @pytest.mark.parametrize(
-    ("mode", "format"), [("RGB", "PNG"), ("RGBA", "PNG"), ("LA", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG")]
+    ("mode", "format"),
+    [("RGB", "PNG"), ("RGBA", "PNG"), ("LA", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGB", "HEIF")],
 )
 def test_a_photo_of_twelve_megapixels_takes_the_memory_that_the_page_keeps_for_one(tmp_path, mode, format, longest):
     profile = {"LA": LINEAR_GREY, "CMYK": PRESS}.get(mode, P3)
@@ -184,7 +158,7 @@ open_picture(photo, longest=eval(sys.argv[3])); print(most("VmHWM") - before)"""
     assert 1 < took < WORK
 
 
-@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "AVIF", "HEIF"])
 def test_an_animation_gives_its_first_frame(format):
     frames = [Image.new("RGB", (40, 40), colour) for colour in (RED, BLUE)]
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], duration=100)
@@ -300,10 +274,7 @@ def test_images_of_any_mode(mode, left, right, expected, longest):
 
 
 def file_of(image, format, profile):
-    options = dict(quality=100) if format != "PNG" else {}
-    options |= dict(JPEG=dict(subsampling="4:4:4"), AVIF=dict(subsampling="4:4:4"), WEBP=dict(lossless=True)).get(
-        format, {}
-    )
+    options = {"PNG": {}, "WEBP": dict(lossless=True)}.get(format, dict(quality=100, subsampling="4:4:4"))
     return encoded(image, format, icc_profile=profile, **options)
 
 
@@ -311,8 +282,8 @@ def file_of(image, format, profile):
 @pytest.mark.parametrize(
     ("mode", "format"),
     [
-        *[("RGB", format) for format in ("PNG", "JPEG", "WEBP", "AVIF")],
-        *[("RGBA", format) for format in ("PNG", "WEBP", "AVIF")],
+        *[("RGB", format) for format in ("PNG", "JPEG", "WEBP", "AVIF", "HEIF")],
+        *[("RGBA", format) for format in ("PNG", "WEBP", "AVIF", "HEIF")],
         ("P", "PNG"),
     ],
 )
@@ -366,11 +337,6 @@ def test_srgb_by_any_name_changes_nothing():
     nearly = open_picture(encoded(noise, icc_profile=rgb_profile(*SRGB_COLOURS, gamma(2.2)))).tobytes()
     assert nearly != noise.tobytes()
     assert np.abs(np.frombuffer(nearly, np.uint8).astype(int) - np.asarray(noise).ravel()).max() < 16
-
-
-def table_of(curve):
-    values = [round(65535 * curve(i / 1023)) for i in range(1024)]
-    return struct.pack(">4s4xI1024H", b"curv", 1024, *values)
 
 
 def test_the_result_carries_no_profile_and_is_not_converted_again():
@@ -470,11 +436,54 @@ def test_jpegs_of_phones():
     assert near(open_picture(encoded(first, "JPEG", progressive=True)).getpixel((5, 5)), RED)
 
 
-@pytest.mark.parametrize("brand", [b"avif", b"mif1"])
-def test_avif_by_its_other_brand(brand):
-    data = encoded(two_halves(), "AVIF")
-    assert data[4:12] == b"ftypavif" and b"avif" in data[12:40]
-    assert near(open_picture(data[:8] + brand + data[12:]).getpixel((5, 5)), RED)
+@pytest.mark.parametrize(("format", "brand"), [("AVIF", b"avif"), ("HEIF", b"heic")])
+def test_avif_and_heic_by_their_common_brand(format, brand):
+    data = encoded(two_halves(), format)
+    assert data[4:12] == b"ftyp" + brand and brand in data[12:40]
+    assert near(open_picture(data[:8] + b"mif1" + data[12:]).getpixel((5, 5)), RED)
+
+
+def test_heic_of_10_bits():
+    values = np.asarray(two_halves()).astype(np.uint16) << 8
+    file = io.BytesIO()
+    pillow_heif.from_bytes("RGB;16", (60, 40), values.tobytes()).save(file, quality=95)
+    assert near(open_picture(file.getvalue()).getpixel((5, 5)), RED)
+
+
+def claiming(data, width, height):
+    """HEIC that says that it has this size."""
+    at = data.index(b"ispe") + 8
+    return data[:at] + struct.pack(">II", width, height) + data[at + 8 :]
+
+
+@pytest.mark.parametrize(
+    ("hurt", "word"),
+    [
+        (lambda data: data[:-100], "HEIC|damaged"),
+        (lambda data: claiming(data, 9000, 9000), "9000 x 9000"),
+        (lambda data: claiming(data, 100_000, 100_000), "megapixels"),
+        (lambda data: claiming(data, 40, 40), "damaged"),  # less than there is
+        (lambda data: data.replace(b"hvc1", b"xxxx"), "HEIC"),  # a codec of next year
+    ],
+)
+def test_heic_that_is_refused(hurt, word):
+    with pytest.raises(PictureError, match=word):
+        open_picture(hurt(encoded(two_halves(size=(3000, 2000)), "HEIF")))
+
+
+def test_heic_leaves_no_thread_and_can_be_missing(tmp_path):
+    """The process that kernels are forked from may have one thread only."""
+    (tmp_path / "photo").write_bytes(encoded(two_halves(size=(600, 400)), "HEIF"))
+    code = """import os, sys; sys.modules.update(eval(sys.argv[2])); from icon_classifier.pictures import open_picture
+try: print(open_picture(sys.argv[1]).size, len(os.listdir("/proc/self/task")))
+except ValueError as error: print(error)"""
+    photo = str(tmp_path / "photo")
+    assert python("-c", code, photo, "{}").stdout == "(600, 400) 1\n"
+    expected = "This is a HEIC photo, which I cannot read. Save or share it as JPEG and try again.\n"
+    assert python("-c", code, photo, "{'pillow_heif': None}").stdout == expected
+    (tmp_path / "photo").write_text("<html>")
+    assert "HEIC" in python("-c", code, photo, "{}").stdout
+    assert "HEIC" not in python("-c", code, photo, "{'pillow_heif': None}").stdout
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -485,14 +494,16 @@ def test_transparency_lies_on_white(mode):
     assert near(picture.getpixel((5, 20)), (0, 0, 0)) and near(picture.getpixel((35, 20)), (255, 255, 255))
 
 
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_applied(orientation):
+def test_a_picture_is_turned_once(orientation, format):
+    """As EXIF says; in AVIF and HEIC as the container says, which the decoder obeys itself, and EXIF says it again."""
     turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that a camera would have to undo
     upright = two_halves()
     stored = upright.transpose(turn[orientation]) if orientation in turn else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = open_picture(encoded(stored, "JPEG", exif=exif, quality=95))
+    picture = open_picture(encoded(stored, format, exif=exif.tobytes(), quality=95))
     assert picture.size == upright.size
     assert near(picture.getpixel((5, 20)), RED) and near(picture.getpixel((55, 20)), BLUE)
 
@@ -511,7 +522,7 @@ def test_longest_scales_down_and_never_up(format):
 
 def test_any_damage_ends_in_a_picture_or_a_sentence():
     rng = np.random.default_rng(0)
-    whole = [encoded(two_halves(size=(64, 64)), f) for f in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")]
+    whole = [encoded(two_halves(size=(64, 64)), f) for f in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF")]
     refused = 0
     for _ in range(50):
         for data in whole:
