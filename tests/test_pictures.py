@@ -383,6 +383,14 @@ def test_a_profile_for_another_kind_of_picture_counts_as_none(mode, profile):
     test_a_profile_that_makes_no_sense_counts_as_none(mode, profile)
 
 
+def test_a_profile_that_is_a_program_counts_as_none():
+    """Four hundred kB of it took eleven seconds. This short one swaps red and blue."""
+    swap = struct.pack(">4s4xHH12f", b"matf", 3, 3, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0)
+    program = struct.pack(">4s4xHHIII", b"mpet", 3, 3, 1, 24, len(swap)) + swap
+    profile = icc(b"RGB ", D2B0=program)
+    assert open_picture(encoded(Image.new("RGB", (40, 40), P3_RED), icc_profile=profile)).getpixel((8, 8)) == P3_RED
+
+
 def test_a_damaged_profile_never_costs_the_picture():
     rng, image = np.random.default_rng(0), two_halves(size=(32, 32))
     for profile in (P3, PRESS, LINEAR_GREY):
