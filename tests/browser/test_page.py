@@ -9,10 +9,12 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT, furnish, python, serve
 from PIL import Image
 from playwright.sync_api import expect
+from profiles import P3, P3_RED, SRGB_RED
 from visits import answer, complaints_of, get, new_cards, open_page, pictures, press, ready, sent, until, upload
 
 from icon_classifier.card import LIMITS, Card
 from icon_classifier.classifier import load_classifier
+from icon_classifier.pictures import open_picture
 from icon_classifier.serving.page import NOT_STORED
 
 ENVIRONMENTS = {".venv": "7", ".venv-page": "8"}  # what authors have, what a host installs: their ipywidgets
@@ -191,6 +193,37 @@ def test_a_photo_is_made_smaller_before_it_is_sent(visitor, photo, site):
     expected = load_classifier(site / "export/export.pkl").predict(upright)
     name, probability = re.fullmatch("Prediction: (.*); Probability: (.*)", answer(page).inner_text()).groups()
     assert name == expected.name and abs(float(probability) - expected.probability) < 0.02
+
+
+def test_colours_are_the_same_whether_the_browser_or_the_server_converts_them(visitor, tmp_path):
+    """A small file is sent as it is, profile and all; of a large one the browser makes a JPEG, which has no profile."""
+    patches = Image.new("RGB", (4, 1))
+    patches.putdata([P3_RED, (40, 90, 200), (30, 220, 60), (120, 120, 120)])
+    files = [tmp_path / "small.png", tmp_path / "large.png"]
+    for file, size in zip(files, [(400, 300), (2600, 2000)], strict=True):
+        patches.resize(size, Image.Resampling.NEAREST).save(file, icc_profile=P3)
+    page, frames = visitor(), []
+    page.on("websocket", lambda opened: opened.on("framesent", lambda payload: frames.append(payload)))
+    open_page(page, page.url)
+    upload(page, *files)
+    press(page)
+    expect(answer(page)).to_have_count(2)
+    frames = [frame for frame in frames if isinstance(frame, bytes)]
+    raw = next(frame[frame.index(b"\x89PNG") :] for frame in frames if b"\x89PNG" in frame)
+    jpeg = next(frame[frame.index(b"\xff\xd8\xff") :] for frame in frames if b"\xff\xd8\xff" in frame)
+    assert raw == files[0].read_bytes()
+    seen = [open_picture(data).resize((400, 300)) for data in (raw, jpeg)]  # what the classifier gets
+    for x in (50, 150, 250, 350):
+        by_server, by_browser = (picture.getpixel((x, 150)) for picture in seen)
+        assert max(abs(a - b) for a, b in zip(by_server, by_browser, strict=True)) <= 4
+    assert max(abs(a - b) for a, b in zip(seen[0].getpixel((50, 150)), SRGB_RED, strict=True)) <= 1
+
+
+def test_a_photo_of_an_iphone_in_a_browser_that_cannot_read_it(page, drawing, tmp_path):
+    Image.open(drawing("star")).convert("RGB").resize((640, 640)).save(tmp_path / "star.heic")
+    upload(page, tmp_path / "star.heic")
+    press(page)
+    expect(answer(page)).to_contain_text("Prediction: star")
 
 
 def test_files_of_forty_megabytes(page, drawing, tmp_path):
