@@ -54,7 +54,7 @@ bench: .venv/ready .venv-page/ready ## print what the twin and the forked kernel
 	@$(BIN)/python benchmarks/serving.py
 
 lock: .venv/ready ## compile the pins from pyproject.toml anew
-	$(UV) compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
+	$(UV) compile pyproject.toml --extra heic --universal --python-version 3.11 --upgrade --quiet \
 	  --custom-compile-command "make lock" --output-file requirements.txt
 	$(UV) compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
 	  --custom-compile-command "make lock" --output-file requirements-all.txt
