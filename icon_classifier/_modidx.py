@@ -61,8 +61,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'icon_classifier/training/gather.py'),
                                                  'icon_classifier.training.gather._in_place': ( 'gather.html#_in_place',
                                                                                                 'icon_classifier/training/gather.py'),
-                                                 'icon_classifier.training.gather._is_of': ( 'gather.html#_is_of',
-                                                                                             'icon_classifier/training/gather.py'),
                                                  'icon_classifier.training.gather._normalize': ( 'gather.html#_normalize',
                                                                                                  'icon_classifier/training/gather.py'),
                                                  'icon_classifier.training.gather._read': ( 'gather.html#_read',

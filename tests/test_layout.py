@@ -79,6 +79,16 @@ def test_one_rule_for_labels(tmp_path, capsys, files, labels, said, make):
     assert (f"\nLeft out: {said}\n" in printed) if said else ("Left out" not in printed)
 
 
+def test_what_cannot_be_listed_is_counted(tmp_path, capsys):
+    """A label without pictures is seen to be missing."""
+    source = fill(tmp_path / "mine", ["cat/1.jpg", "dog/2.jpg"])
+    (source / "owl").mkdir()
+    gather_from(fill(tmp_path / "other", ["cat/1.jpg", "dog/2.jpg"]), source / "made")
+    capsys.readouterr()
+    gather_from(source, tmp_path / "out")
+    assert "\nLeft out: 1 empty folder(s), 1 folder(s) that gathering filled\n" in capsys.readouterr().out
+
+
 def test_links_to_folders_and_files_are_followed(tmp_path):
     fill(tmp_path / "elsewhere", ["1.jpg", "deep/2.jpg", "3.jpg"])
     source = fill(tmp_path / "mine", ["dog/9.jpg"], first=9)

@@ -123,7 +123,7 @@ def _whose(manifest, origin, urls):
             forgotten.add(row["url"])
         elif not row["query"] and (row["origin"] == origin or (not row["origin"] and row["url"] in urls)):
             mine.append(row)  # without an origin: an earlier version's
-        elif row["decision"] in (*OPEN, KEPT) and "://" in row["url"]:
+        elif row["decision"] in (KEPT, EXCLUDED) and "://" in row["url"]:
             theirs.setdefault(row["url"], row)
     return theirs, forgotten, mine
 

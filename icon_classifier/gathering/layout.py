@@ -38,6 +38,8 @@ def _walk(top, left_out, inside=(), below=""):
     except OSError:
         left_out["folder(s) that cannot be read"] += 1
         return
+    if not entries:
+        left_out["empty folder(s)"] += 1
     for entry in entries:
         if os.path.isdir(entry.path):
             yield from _walk(entry.path, left_out, (*inside, real), f"{below}{entry.name}/")

@@ -185,7 +185,8 @@ def _read(
 ) -> dict: # {(split, label): links}
     "The links of `source`, by label"
     groups = {}
-    for link in read_source(source, left_out):
+    for n,link in enumerate(read_source(source, left_out), 1):
+        if n % 10_000 == 0: print(f'{n:,} pictures listed so far')
         try: label = clean_label(link.name)
         except LabelError: left_out['with a label that cannot be read'] += 1; continue
         links = groups.setdefault((link.split, label), [])
@@ -201,8 +202,6 @@ def _in_place(photos):
     counts = Counter()
     for (_,label),files in find_photos(photos).items(): counts[label] += len(files)
     return dict(counts)
-
-def _is_of(row, origin): return row['origin']==origin or '://' in row['url']
 
 def _say_others(manifest, origin):
     "Say from where else photos in a dataset come"
@@ -225,10 +224,13 @@ def gather_from(
     folders = folder_names(dict.fromkeys(label for _,label in groups), manifest.folders())
     places = {(split,label): f'{split}/{folders[label]}'.lstrip('/') for split,label in groups}
     follow(manifest, origin, [link for links in groups.values() for link in links], places)
+    rows_of = {}
+    for row in manifest.rows:
+        if row['origin']==origin or '://' in row['url']: rows_of.setdefault(asked(row), []).append(row)
     with Fetcher(allow_hosts) as fetcher:
         for (split,label),links in groups.items():
             reads = {one_line(l.url): l.read for l in links}
-            mine = [r for r in manifest.rows if asked(r)==label and r['url'] in reads and _is_of(r, origin)]
+            mine = [r for r in rows_of.get(label, ()) if r['url'] in reads]
             rows = [r for r in mine if r['decision'] in OPEN and r['origin']==origin]
             here = [(r['url'], reads[r['url']]) for r in rows if reads[r['url']]]
             away = [r['url'] for r in rows if not reads[r['url']]]
