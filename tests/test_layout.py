@@ -342,6 +342,10 @@ def test_what_cleaning_decided_stays(tmp_path):
     assert put_back(out, [aside]) == [second]
     gather_from(source, out)
     assert dataset(out) == {"cat": 3, "dog": 5} and photo_of(out, "cat/other.jpg") == ("kept", "cat")
+    # another picture in place of the one that got another label: nobody has judged that one
+    (source / "cat" / Path(urls[0]).name).write_bytes(icon("bell", 1))
+    assert gather_from(source, out) == {"cat": 4, "dog": 4} == dataset(out)
+    assert photo_of(out, urls[0]) == ("kept", "cat")
 
 
 def test_what_cleaning_moved_is_not_searched_again(tmp_path):

@@ -181,10 +181,33 @@ def p3_profile():
 P3 = p3_profile()
 
 
+def dataloaders(photos):
+    """What the notebook's cell with the DataBlock makes of the dataset `photos`."""
+    from fastai.vision import all as vision
+
+    notebook = nbformat.read(ROOT / "notebooks/train.ipynb", as_version=4)
+    (block,) = [cell.source for cell in notebook.cells if cell.cell_type == "code" and "DataBlock(" in cell.source]
+    names = dict(vars(vision), photos=photos, size=64, batch_size=64, gpu=False, split_of_its_own=split_of_its_own,
+                 fit_batch_size=fit_batch_size, unchecked=unchecked, seed=42)  # fmt: skip
+    exec(block, names)
+    return names["dls"]
+
+
+def test_a_split_of_ones_own_is_kept(tmp_path):
+    for side, number in (("Training", 6), ("val", 5)):
+        for label in ("heart", "star"):
+            (tmp_path / "mine" / side / label / "deep").mkdir(parents=True)
+            for i in range(number):
+                (tmp_path / "mine" / side / label / f"deep/{i}.jpg").write_bytes(icon(label, i + 10 * number))
+    gather_from(tmp_path / "mine", tmp_path / "photos")
+    assert count_photos(tmp_path / "photos") == {"heart": 11, "star": 11}
+    dls = dataloaders(tmp_path / "photos")
+    assert (len(dls.train_ds), len(dls.valid_ds), list(dls.vocab)) == (12, 10, ["heart", "star"])
+
+
 @pytest.mark.parametrize("kind", [turned, black_on_clear, grey_16, display_p3, large])
 def test_training_sees_what_the_page_sees(tmp_path, kind):
     """A folder of such photos, through gathering and the notebook's DataBlock; the page opens the same originals."""
-    from fastai.vision import all as vision
     from fastai.vision.all import resnet18, vision_learner
 
     rng = random.Random(kind.__name__)
@@ -195,12 +218,7 @@ def test_training_sees_what_the_page_sees(tmp_path, kind):
             image.save(tmp_path / "mine" / label / f"{i}.{how['format'].lower()}", **how)
     photos = tmp_path / "photos"
     gather_from(tmp_path / "mine", photos)
-    notebook = nbformat.read(ROOT / "notebooks/train.ipynb", as_version=4)
-    (block,) = [cell.source for cell in notebook.cells if cell.cell_type == "code" and "DataBlock(" in cell.source]
-    names = dict(vars(vision), photos=photos, size=64, batch_size=4, gpu=False, split_of_its_own=split_of_its_own,
-                 fit_batch_size=fit_batch_size, unchecked=unchecked)  # fmt: skip
-    exec(block, names)
-    learn = vision_learner(names["dls"], resnet18, pretrained=False)
+    learn = vision_learner(dataloaders(photos), resnet18, pretrained=False)
     files = learn.dls.valid_ds.items
     batch = next(iter(learn.dls.valid))[0].cpu().numpy()
     rows = {row["file"]: row["url"] for row in Manifest(photos).rows}

@@ -130,20 +130,23 @@ def _whose(manifest, origin, urls):
 
 def _update(manifest, row, origin, link, folder, bodies):
     """Let `row` follow its `link`, which goes to `folder`; `bodies`: {sha256: row} of the photos that are there."""
-    photos, aside, file = manifest.photos, manifest.photos / ".aside", row["file"]
+    photos, aside = manifest.photos, manifest.photos / ".aside"
+    file = place = row["file"]  # where it is, and where it should be
     if row["origin"] != origin:
         manifest.change(row, origin=origin)
     if asked(row) != link.name:  # put right in the source
-        place = f"{folder}/{Path(file).name}" if file and row["decision"] != EXCLUDED else file
-        if row["decision"] == KEPT and place != file:
+        if file and row["decision"] in (KEPT, ASIDE):
+            place = f"{folder}/{Path(file).name}"
+        if row["decision"] == KEPT:
             move(photos / file, photos / place)
         manifest.change(row, name=link.name, given="", file=place)
     twin = bodies.get(row["sha256"]) if row["sha256"] else None
     if row["decision"] == ASIDE:
-        move(aside / file, photos / row["file"]) if file and not twin else None
+        if file and not twin:
+            move(aside / file, photos / place)
         if twin:
             manifest.change(row, decision=REFUSED, reason=same_picture(twin), file="")
-        elif file and (photos / row["file"]).exists():
+        elif file and (photos / place).exists():
             manifest.change(row, decision=KEPT, reason="")
             bodies[row["sha256"]] = row
         else:
@@ -153,9 +156,9 @@ def _update(manifest, row, origin, link, folder, bodies):
     elif row["decision"] in (KEPT, REFUSED, EXCLUDED) and _has_changed(link, row):
         bodies.pop(row["sha256"], None)
         if row["decision"] == KEPT:
-            move(photos / file, aside / file)
+            move(photos / place, aside / place)
         manifest.reopen(row)
-    elif row["decision"] == KEPT and not any((p / row["file"]).parent.is_dir() for p in (photos, aside)):
+    elif row["decision"] == KEPT and not any((p / place).parent.is_dir() for p in (photos, aside)):
         bodies.pop(row["sha256"], None)
         manifest.reopen(row)  # its folder was deleted
 

@@ -102,8 +102,8 @@ class Manifest:
         return [self._enter(row) for row in rows]
 
     def reopen(self, row):
-        """Let `row` be fetched again."""
-        row.update(decision=FOUND, reason="", file="", sha256="", bytes="")
+        """Let `row` be fetched again, for the label that it was asked for."""
+        row.update(name=asked(row), given="", decision=FOUND, reason="", file="", sha256="", bytes="")
         self._open[_key(row)] = row
 
     def drop(self, rows):
