@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 
 import pytest
-from conftest import python
+from conftest import ROOT, python
 from PIL import Image
 from standin.photos import icon, photos
 
@@ -17,7 +17,6 @@ from icon_classifier.gathering.manifest import Manifest, ManifestError
 from icon_classifier.gathering.names import LabelError, folder_names, safe_name
 from icon_classifier.gathering.roads import read_source
 from icon_classifier.training.gather import find_photos, gather_from
-from icon_classifier.training.sample import make_sample
 
 
 @pytest.fixture
@@ -127,17 +126,19 @@ def test_a_manifest_is_such_a_list(tmp_path):
     assert names[0] == names[1] and len(names[0]) == 3
 
 
-def img2dataset(folder, pictures, kind):
+def img2dataset(folder, pictures, kind, suffix="jpg"):
     """Write `pictures` as img2dataset 1.4x does: shards, a jpg and a json a picture, and the caption as txt.
 
-    What failed has no files; it is in the shard's parquet only.
+    What failed has no files; it is in the shard's parquet only. A label may be None, or bytes for the whole JSON.
     """
     for number, (label, body) in enumerate(pictures):
         shard, key = f"{number // 3:05}", f"{number // 3:05}{number % 3:04}"
-        about = dict(caption=label, url=f"https://example.org/{number}.jpg", key=key, status="success",
+        caption = None if isinstance(label, bytes) else label
+        about = dict(caption=caption, url=f"https://example.org/{number}.jpg", key=key, status="success",
                      error_message=None, width=64, height=64, original_width=64, original_height=64, exif="{}",
                      sha256="0" * 64)  # fmt: skip
-        members = {"jpg": body, "txt": label.encode(), "json": json.dumps(about, indent=4).encode()}
+        text = label if isinstance(label, bytes) else json.dumps(about, indent=4).encode()
+        members = {suffix: body, "txt": str(about["caption"]).encode(), "json": text}
         if number == 4:
             continue
         folder.mkdir(exist_ok=True)
@@ -145,28 +146,55 @@ def img2dataset(folder, pictures, kind):
         (folder / f"{shard}_stats.json").write_text("{}")
         if kind == "files":
             (folder / shard).mkdir(exist_ok=True)
-            for suffix, data in members.items():
-                (folder / shard / f"{key}.{suffix}").write_bytes(data)
+            for kind_, data in members.items():
+                (folder / shard / f"{key}.{kind_}").write_bytes(data)
         else:
             with tarfile.open(folder / f"{shard}.tar", "a", format=tarfile.USTAR_FORMAT) as archive:
-                for suffix, data in members.items():
-                    info = tarfile.TarInfo(f"{key}.{suffix}")
+                for kind_, data in members.items():
+                    info = tarfile.TarInfo(f"{key}.{kind_}")
                     info.size = len(data)
                     archive.addfile(info, io.BytesIO(data))
 
 
+def saved(name, number, suffix):
+    """The sample's drawing `number` of `name` as a file of that kind."""
+    if suffix == "jpg":
+        return icon(name, number)
+    file = io.BytesIO()
+    Image.open(io.BytesIO(icon(name, number))).save(file, suffix, lossless=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("kind", ["files", "webdataset"])
-def test_what_img2dataset_wrote(tmp_path, kind):
-    pictures = [(name, icon(name, i)) for i in range(4) for name in ("heart", "star")]
-    img2dataset(tmp_path / "million", pictures, kind)
+def test_what_img2dataset_wrote(tmp_path, kind, suffix):
+    pictures = [(name, saved(name, i, suffix)) for i in range(4) for name in ("heart", "star")]
+    img2dataset(tmp_path / "million", pictures, kind, suffix)
     assert gather_from(tmp_path / "million", tmp_path / "out") == {"heart": 3, "star": 4}
     rows = Manifest(tmp_path / "out").rows
     assert {row["url"] for row in rows} == {f"https://example.org/{i}.jpg" for i in range(8) if i != 4}
     assert {row["source"] for row in rows} == {"img2dataset"}
 
 
+@pytest.mark.parametrize("kind", ["files", "webdataset"])
+def test_one_bad_item_of_img2dataset_costs_itself(tmp_path, capsys, kind):
+    labels = ["heart", None, b'{"caption": "he', b"[1]", "never", "star", "star"]
+    img2dataset(tmp_path / "million", [(label, icon("star", i)) for i, label in enumerate(labels)], kind)
+    if kind == "files":
+        (tmp_path / "million/00001/000010002.json").unlink()
+        said = "2 whose JSON cannot be read, 1 without a caption, 1 without their JSON"
+    else:
+        tar = tmp_path / "million/00002.tar"  # the last picture's; here the picture itself is cut off
+        tar.write_bytes(tar.read_bytes()[:700])
+        said = "2 whose JSON cannot be read, 1 tar(s) that break off, 1 without a caption, 1 without their JSON"
+    counts = gather_from(tmp_path / "million", tmp_path / "out")
+    assert counts == ({"heart": 1, "star": 1}) and f"Left out: {said}\n" in capsys.readouterr().out
+    img2dataset(tmp_path / "none", [(None, icon("star", 1))], kind)
+    with pytest.raises(SourceError, match=r"1 without a caption\. Run img2dataset with --caption_col label"):
+        gather_from(tmp_path / "none", tmp_path / "out")
+
+
 def test_sources_that_are_none_are_sentences(tmp_path):
-    make_sample(tmp_path / "split", per_name=5)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "words.csv").write_text("heart\nstar\n")
@@ -174,8 +202,7 @@ def test_sources_that_are_none_are_sentences(tmp_path):
     shutil.make_archive(tmp_path / "nothing", "zip", tmp_path / "empty")
     for name, word in {
         "nowhere": "There is no file or folder",
-        "split": "has a split of its own",
-        "empty": "holds no pictures; put one folder a name into it",
+        "empty": "holds no pictures; put one folder per label into it",
         "empty.csv": "holds no addresses",
         "words.csv": "its first line should name the columns: url,label",
         "photo.jpg": "neither a zip nor a CSV",
@@ -187,7 +214,7 @@ def test_sources_that_are_none_are_sentences(tmp_path):
 
 def test_a_folder_is_not_gathered_into_itself(folder):
     before = sorted(folder.rglob("*"))
-    with pytest.raises(SourceError, match='use source="folder"'):
+    with pytest.raises(SourceError, match="Name another folder"):
         gather_from(folder, folder.parent / "." / folder.name)
     assert sorted(folder.rglob("*")) == before
 
@@ -209,6 +236,7 @@ def test_names_become_folders():
         "com1.jpg": "com1_.jpg",
         "train": "train_",
         "Valid": "Valid_",
+        "models": "models_",
     }.items():
         assert safe_name(label) == name
     assert len(safe_name("長" * 200).encode()) <= 150
@@ -266,7 +294,7 @@ def test_a_manifest_that_is_none_is_a_sentence(tmp_path):
 
 
 def test_gathering_needs_neither_fastai_nor_torch():
-    modules = "fetch public polite search roads take aside manifest names links".split()
+    modules = sorted(path.stem for path in (ROOT / "icon_classifier/gathering").glob("*.py") if path.stem != "__init__")
     code = "import sys\n" + "".join(f"import icon_classifier.gathering.{module}\n" for module in modules)
     run = python("-c", code + "print([m for m in ('fastai', 'torch', 'jmd_imagescraper', 'ddgs') if m in sys.modules])")
     assert run.stdout.strip() == "[]", run.stderr

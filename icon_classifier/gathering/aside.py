@@ -1,49 +1,208 @@
-"""Names come and go: what is no longer asked for is put aside, and comes back when it is asked for again."""
+"""Labels and photos come and go: what is no longer asked for is put aside, and comes back when it is."""
 
+import hashlib
 import os
+from collections import Counter
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
 
-from .manifest import ASIDE, KEPT
+from .links import SourceError
+from .manifest import (
+    ASIDE,
+    EXCLUDED,
+    FORGOTTEN,
+    FOUND,
+    KEPT,
+    OPEN,
+    REFUSED,
+    SAME_ADDRESS,
+    SAME_PICTURE,
+    UNWANTED,
+    asked,
+    now,
+    one_line,
+)
 
 NOT_ASKED = "Its name or query is no longer asked for."
+NOT_THERE = "It is no longer in the source."
 
 
 def arrange(manifest, wanted):
-    """Put aside photos that a search found and that `wanted` ({name: query}) does not ask for; put back the others.
+    """Put aside photos that a search found and that `wanted` ({label: query}) does not ask for; put back the others.
 
-    Rows of a name whose folder was deleted become open again. Nothing is deleted.
+    Rows of a label whose folder was deleted become open again. Nothing is deleted.
     """
     photos, aside, folders = manifest.photos, manifest.photos / ".aside", manifest.folders()
     before = [dict(row) for row in manifest.rows]
-    missing = {name for name, folder in folders.items() if not any((p / folder).is_dir() for p in (photos, aside))}
+    missing = {label for label, folder in folders.items() if not any((p / folder).is_dir() for p in (photos, aside))}
     gone, back = set(), set()
     for row in manifest.rows:
         if not row["query"] or row["decision"] not in (KEPT, ASIDE):
-            continue  # another road's, or no photo
-        asked = wanted.get(row["name"]) == row["query"]
-        if asked and row["name"] in missing:
+            continue  # another source's, or no photo
+        wants = wanted.get(asked(row)) == row["query"]
+        if wants and row["name"] in missing:
             manifest.reopen(row)
-        elif asked and row["decision"] == ASIDE:
+        elif wants and row["decision"] == ASIDE:
             move(aside / row["file"], photos / row["file"])
             row.update(decision=KEPT, reason="")
             back.add(row["name"])
-        elif not asked and row["decision"] == KEPT and (photos / row["file"]).exists():
+        elif not wants and row["decision"] == KEPT and (photos / row["file"]).exists():
             row.update(decision=ASIDE, reason=NOT_ASKED)
             gone.add(row["name"])
     if before != manifest.rows:
-        manifest.save()  # before the moves: what the cleaning put aside must stay there when the name comes back
+        manifest.save()  # before the moves: what the cleaning put aside must stay there when the label comes back
+    _move_away(manifest, {folders[label] for label in gone - set(wanted)}, {folders[label] for label in back})
+
+
+def follow(manifest, origin, links, folders):
+    """Make the rows of the source `origin` (its path) say what `links` say now; what is new becomes an open row.
+
+    What is no longer among them is put aside, and put back when it returns; a label that was put right moves its
+    photo; a file that has changed is open again. What cleaning decided stays. The first link of an address counts.
+    `folders`: {(split, label): folder}. Nothing is deleted.
+    """
+    first, repeats = {}, []
+    theirs, forgotten, mine = _whose(manifest, origin, {one_line(link.url) for link in links})
+    for link in links:
+        url = one_line(link.url)
+        other = theirs.get(url)
+        if url in first:
+            same = first[url].name == link.name
+            repeats.append((link, f"{SAME_ADDRESS}{'before' if same else f'for {first[url].name}'}."))
+        elif other and asked(other) != link.name:
+            repeats.append((link, f"{SAME_ADDRESS}for {asked(other)}."))
+        elif not other:
+            first[url] = link
+    before, full = [dict(row) for row in manifest.rows], _full(manifest)
+    again = [row for row in mine if row["reason"].startswith(SAME_ADDRESS)]
+    said = Counter((link.name, one_line(link.url), reason) for link, reason in repeats)
+    if said == Counter((row["name"], row["url"], row["reason"]) for row in again):
+        repeats = []
+    else:
+        manifest.drop(again)
+    known = {}
+    for row in mine:
+        if not row["reason"].startswith(SAME_ADDRESS):
+            known.setdefault(row["url"], row)
+    for url, row in known.items():
+        there = row["decision"] in OPEN or (row["decision"] == KEPT and (manifest.photos / row["file"]).exists())
+        if url not in first and there:
+            manifest.change(row, decision=ASIDE, reason=NOT_THERE)
+    bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in (KEPT, EXCLUDED)}
+    for url, row in known.items():
+        if url in first:
+            _update(manifest, row, origin, first[url], folders[first[url].split, first[url].name], bodies)
+    if before != manifest.rows:
+        manifest.save()
+    _move_away(manifest, full - _full(manifest), _full(manifest) - full)
+    rows = [_row(link, origin) | dict(decision=REFUSED, reason=reason) for link, reason in repeats]
+    for url, link in first.items():
+        if url in forgotten or (link.page and one_line(link.page) in forgotten):
+            if url not in forgotten:
+                rows.append(_row(link, origin) | dict(decision=FORGOTTEN, reason=UNWANTED, title=""))
+        elif url not in known:
+            rows.append(_row(link, origin) | dict(decision=FOUND))
+    if rows:
+        manifest.add(*rows)
+
+
+def _row(link, origin):
+    return dict(name=link.name, source=link.source, title=link.title, page=link.page, url=link.url, time=now(),
+                origin=origin)  # fmt: skip
+
+
+def _whose(manifest, origin, urls):
+    """Of the manifest's rows: {address: row} that others have brought, the forgotten addresses, and those of `origin`.
+
+    A path below a source is no address: another source may have one that reads the same.
+    """
+    theirs, forgotten, mine = {}, set(), []
     for row in manifest.rows:
-        if row["decision"] == ASIDE:
+        if row["decision"] == FORGOTTEN:
+            forgotten.add(row["url"])
+        elif not row["query"] and (row["origin"] == origin or (not row["origin"] and row["url"] in urls)):
+            mine.append(row)  # without an origin: an earlier version's
+        elif row["decision"] in (KEPT, EXCLUDED) and "://" in row["url"]:
+            theirs.setdefault(row["url"], row)
+    return theirs, forgotten, mine
+
+
+def _update(manifest, row, origin, link, folder, bodies):
+    """Let `row` follow its `link`, which goes to `folder`; `bodies`: {sha256: row} of the photos that are there."""
+    photos, aside = manifest.photos, manifest.photos / ".aside"
+    file = place = row["file"]  # where it is, and where it should be
+    if row["origin"] != origin:
+        manifest.change(row, origin=origin)
+    if asked(row) != link.name:  # put right in the source
+        if file and row["decision"] in (KEPT, ASIDE):
+            place = f"{folder}/{Path(file).name}"
+        if row["decision"] == KEPT:
+            move(photos / file, photos / place)
+        manifest.change(row, name=link.name, given="", file=place)
+    twin = bodies.get(row["sha256"]) if row["sha256"] else None
+    if row["decision"] == ASIDE:
+        if file and not twin:
+            move(aside / file, photos / place)
+        if twin:
+            manifest.change(row, decision=REFUSED, reason=same_picture(twin), file="")
+        elif file and (photos / place).exists():
+            manifest.change(row, decision=KEPT, reason="")
+            bodies[row["sha256"]] = row
+        else:
+            manifest.reopen(row)
+    elif row["decision"] == REFUSED and row["reason"].startswith(SAME_PICTURE) and not twin:
+        manifest.reopen(row)
+    elif row["decision"] in (KEPT, REFUSED, EXCLUDED) and _has_changed(link, row):
+        bodies.pop(row["sha256"], None)
+        if row["decision"] == KEPT:
+            move(photos / place, aside / place)
+        manifest.reopen(row)
+    elif row["decision"] == KEPT and not any((p / place).parent.is_dir() for p in (photos, aside)):
+        bodies.pop(row["sha256"], None)
+        manifest.reopen(row)  # its folder was deleted
+
+
+def same_picture(row):
+    return f"{SAME_PICTURE}{row['url']} ({row['name']})."
+
+
+def _has_changed(link, row):
+    """Whether the file of `link` holds something else than when `row` was written; reads it only if it may."""
+    written = datetime.fromisoformat(row["time"] or "1970-01-01T00:00:00+00:00").timestamp()
+    if link.size is None or (row["bytes"] == str(link.size) and int(link.changed) <= written):
+        return False
+    with suppress(SourceError, OSError):
+        if hashlib.sha256(link.read()).hexdigest() != row["sha256"]:
+            return True
+        row["time"] = now()
+    return False
+
+
+def _full(manifest):
+    """The folders that hold photos, as the rows say."""
+    return {row["file"].rpartition("/")[0] for row in manifest.rows if row["decision"] == KEPT}
+
+
+def _move_away(manifest, gone, back):
+    """Move what the rows say is aside; pictures that somebody added to a folder by hand go where the others go.
+
+    `gone`, `back`: folders of which nothing is left, or something is there again.
+    """
+    photos, aside = manifest.photos, manifest.photos / ".aside"
+    kept = {row["file"] for row in manifest.rows if row["decision"] == KEPT}
+    for row in manifest.rows:
+        if row["decision"] == ASIDE and row["file"] and row["file"] not in kept:
             move(photos / row["file"], aside / row["file"])
-    # Pictures that somebody added to the folder by hand go where its name goes.
     listed = {row["file"] for row in manifest.rows}
-    for names, start, end in ((gone - set(wanted), photos, aside), (back, aside, photos)):
-        for file in [file for name in names for file in sorted((start / folders[name]).glob("*"))]:
+    for folders, start, end in ((gone, photos, aside), (back, aside, photos)):
+        for file in [file for folder in folders for file in sorted((start / folder).glob("*")) if file.is_file()]:
             path = file.relative_to(start)
             if path.as_posix() not in listed:
                 move(file, end / path)
-    for name in gone - set(wanted):
-        if (photos / folders[name]).is_dir() and not any((photos / folders[name]).iterdir()):
-            (photos / folders[name]).rmdir()
+    for place in (place for folder in gone for place in (photos / folder, (photos / folder).parent)):
+        if place != photos and place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
 
 
 def move(start, end):

@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+URL = ("url", "image_url", "image", "link", "address", "src")  # what the columns of a list may be called
+LABEL = ("label", "name", "class", "category")
+LARGEST = 100_000_000  # bytes; a file in a zip may unpack to any size
+
 
 @dataclass(frozen=True)
 class Link:
@@ -14,6 +18,9 @@ class Link:
     page: str = ""
     source: str = ""
     read: Callable[[], bytes] | None = None
+    split: str = ""  # "train" or "valid", where the source has decided that
+    size: int | None = None  # bytes, of a picture at hand
+    changed: float = 0.0  # when the file was last written, in seconds since 1970, where that is known
 
 
 class SourceError(Exception):
@@ -30,3 +37,10 @@ class FetchError(Exception):
     def __init__(self, message, status="", again=False, wait=None):
         super().__init__(message)
         self.status, self.again, self.wait = status, again, wait
+
+
+def read_file(file):
+    """The bytes of a file (a path); raises `SourceError` for one that is too large."""
+    if file.stat().st_size > LARGEST:
+        raise SourceError(f"It is larger than {LARGEST // 1_000_000} MB.")
+    return file.read_bytes()

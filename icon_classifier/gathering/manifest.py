@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-# The licence is what the search was asked for; phash and group are for the cleaning.
+# The licence is what the search was asked for; phash and group are for the cleaning. `given` is the label that the
+# source gave, where cleaning has given the photo another; `origin` is the path of the source.
 COLUMNS = (
     "name file query source title page url licence time status type bytes sha256 phash width height "
-    "decision reason group"
+    "decision reason group given origin"
 ).split()
 
 # What became of a link, in the column `decision`.
@@ -18,11 +19,15 @@ FOUND = "found"  # not fetched yet
 KEPT = "kept"  # a photo, in `file`
 REFUSED = "refused"  # no photo, and `reason` says why; not asked for again
 LATER = "later"  # the same, but another time it may work, so the next run asks again
-ASIDE = "aside"  # a photo, put aside because its name or query was no longer asked for
+ASIDE = "aside"  # put aside because it was no longer asked for, or no longer in the source; comes back with it
+EXCLUDED = "excluded"  # a photo, put aside in cleaning; stays there whatever the source says
 FORGOTTEN = "forgotten"  # removed for ever, by its address
 END = "end"  # no link: the search had no more than the rows before
 OPEN = (FOUND, LATER)
 UNWANTED = "It was asked to be forgotten."
+SAME_ADDRESS = "The same address came up "  # how the reason begins of what is left out because it is there already
+SAME_PICTURE = "The same picture as "
+OURS = {"name", "url", "decision"}  # the columns by which a manifest is told from another list of that name
 
 
 class ManifestError(ValueError):
@@ -40,7 +45,7 @@ class Manifest:
         self.photos = Path(photos)
         self.path = self.photos / "manifest.csv"
         self.rows = []
-        self._open = {}  # (name, url) -> the row that a later line replaces
+        self._open = {}  # (label as asked for, address, origin) -> the row that a later line replaces
         self.photos.mkdir(parents=True, exist_ok=True)
         self.path.with_suffix(".csv.part").unlink(missing_ok=True)
         if self.path.exists() and self.path.stat().st_size:
@@ -52,17 +57,21 @@ class Manifest:
         if not whole and ",".join(COLUMNS).startswith(torn):
             return self.path.unlink()  # the very first line
         lines = csv.DictReader(io.StringIO(whole))
-        if not {"name", "url", "decision"} <= set(lines.fieldnames or ()):
+        try:
+            columns = lines.fieldnames or ()
+            rows = [{column: line.get(column) or "" for column in COLUMNS} for line in lines]
+        except csv.Error as error:
+            raise ManifestError(f"Line {lines.line_num} of {self.path} cannot be read: {error}.") from None
+        if not OURS <= set(columns):
             raise ManifestError(f"{self.path} is no list of photos that I know; move it away and gather again.")
-        rows = [{column: line.get(column) or "" for column in COLUMNS} for line in lines]
         for row in rows:
             self._enter(row)
-        if torn or len(rows) > len(self.rows):
+        if torn or len(rows) > len(self.rows) or list(columns) != COLUMNS:  # lines are appended in this order
             self.save()
 
     def _enter(self, row):
         """Add `row`, or let it take the place of the row of the same link that was open."""
-        key = row["name"], row["url"]
+        key = _key(row)
         entered = self._open.pop(key, None)
         if entered is None:
             entered = row
@@ -93,9 +102,21 @@ class Manifest:
         return [self._enter(row) for row in rows]
 
     def reopen(self, row):
-        """Let `row` be fetched again."""
-        row.update(decision=FOUND, reason="", file="", sha256="")
-        self._open[row["name"], row["url"]] = row
+        """Let `row` be fetched again, for the label that it was asked for."""
+        row.update(name=asked(row), given="", decision=FOUND, reason="", file="", sha256="", bytes="")
+        self._open[_key(row)] = row
+
+    def drop(self, rows):
+        """Leave `rows`, some of these, out; `save` makes it last."""
+        gone = set(map(id, rows))
+        self.rows = [row for row in self.rows if id(row) not in gone]
+
+    def change(self, row, **changes):
+        """Let `row`, one of these, say something else; an open one stays open only if its decision does."""
+        self._open.pop(_key(row), None)
+        row.update(changes)
+        if row["decision"] in OPEN:
+            self._open[_key(row)] = row
 
     def save(self):
         """Write all rows anew, in one step: whoever reads sees the old file or the new one."""
@@ -108,7 +129,7 @@ class Manifest:
 
     def folders(self):
         """The folder of each name that has had a photo: {name as typed: folder}."""
-        return {row["name"]: row["file"].split("/")[0] for row in self.rows if row["file"]}
+        return {row["name"]: row["file"].split("/")[-2] for row in self.rows if row["file"]}
 
     def forget(self, url):
         """Delete what was got from `url` (a picture's or a page's address) and refuse it for ever; return the files.
@@ -127,10 +148,27 @@ class Manifest:
         for file in gone:
             file.unlink()
         for row in hit:
-            row.update(decision=FORGOTTEN, reason=UNWANTED, file="", title="")
-            self._open.pop((row["name"], row["url"]), None)
+            self.change(row, decision=FORGOTTEN, reason=UNWANTED, file="", title="")
         self.save()
         return gone
+
+
+def is_dataset(folder):
+    """Whether `folder` was filled by gathering: its pictures are normalized, and its manifest is one of ours."""
+    path = Path(folder) / "manifest.csv"
+    if not path.is_file():
+        return False
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        return set(file.readline(1000).strip().split(",")) >= OURS
+
+
+def asked(row):
+    """The label that the source gave to `row`, whatever cleaning has made of it."""
+    return row["given"] or row["name"]
+
+
+def _key(row):
+    return asked(row), row["url"], row["origin"]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import unicodedata
 # What a file system refuses looks the same in Unicode's full width, so that the folder still reads as typed.
 _LOOK_ALIKE = str.maketrans({sign: chr(ord(sign) + 0xFEE0) for sign in '<>:"/\\|?*'})
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
-_OURS = {"train", "valid", "manifest.csv"}  # fastai's split, and what lies beside the folders
+_OURS = {"train", "valid", "models", "@eadir", "__macosx", "manifest.csv"}  # what lies beside labels, or above them
 _LONGEST = 150  # bytes; most file systems allow 255, and paths have limits too
 
 

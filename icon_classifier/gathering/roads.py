@@ -1,70 +1,102 @@
-"""The roads without a search engine: a folder a name, a zip of such, a CSV of addresses, what img2dataset wrote."""
+"""The sources without a search engine: a folder per label, a zip of such, a list of addresses, what img2dataset wrote.
+
+One rule says what the label of a picture is and what is left out, whatever the source: `layout.labelled_of`.
+"""
 
 import csv
 import io
-import json
-import tarfile
+import os
 import zipfile
+from collections import Counter
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from .links import Link, SourceError
+from .img2dataset import of_shards, of_tars
+from .layout import find_pictures, in_words, labelled_of, readable
+from .links import LABEL, LARGEST, URL, Link, SourceError, read_file
+from .manifest import ASIDE, END, EXCLUDED, FORGOTTEN
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
 LISTS = {".csv", ".tsv", ".txt"}
-URL = ("url", "image_url", "image", "link", "address", "src")  # what the columns of a CSV may be called
-LABEL = ("label", "name", "class", "category")
-LARGEST = 100_000_000  # bytes; a file in a zip may unpack to any size
+LONGEST = 8_000  # characters; servers take no longer address
+UNUSED = {FORGOTTEN: "asked to be forgotten", EXCLUDED: "put aside in cleaning", ASIDE: "no longer asked for"}
 
 
-def read_source(source):
+def read_source(source, left_out=None):
     """Yield a `Link` for each picture of `source`, with its label; those at hand can be read, the others are fetched.
 
-    `source`: the path of a folder with one folder a name; of a zip of such; of a CSV, TSV or TXT of addresses, with a
-    column of labels or else with the file's name as the label; of a folder of such lists; or of a folder that
-    img2dataset wrote (as files or as webdataset). Raises `SourceError`.
+    `source`: the path of a folder with one folder per label; of a zip of such; of a CSV, TSV or TXT of addresses, with
+    a column of labels or else with the file's name as the label; of a folder of such lists; or of a folder that
+    img2dataset wrote (as files or as webdataset). `left_out`: a `Counter` that gets the reason why something is left
+    out. Raises `SourceError`.
     """
+    left_out = Counter() if left_out is None else left_out
     source = Path(source)
     if source.is_file():
         if source.suffix.lower() in LISTS:
-            return _of_list(source)
+            return _of_list(source, left_out)
         if zipfile.is_zipfile(source):
-            return _of_zip(source)
+            return _of_zip(source, left_out)
         raise SourceError(f"{source} is neither a zip nor a CSV, TSV or TXT.")
     if not source.is_dir():
         raise SourceError(f"There is no file or folder {source}.")
     if any(source.glob("[0-9]*.tar")):
-        return _of_tars(source)
+        return of_tars(source, left_out)
     if any(source.glob("[0-9]*/[0-9]*.json")):
-        return _of_shards(source)
+        return of_shards(source, left_out)
     lists = sorted(file for file in source.iterdir() if file.suffix.lower() in LISTS)
     if lists and not any(path.is_dir() and not path.name.startswith(".") for path in source.iterdir()):
-        return (link for file in lists for link in _of_list(file))
-    return _of_folder(source)
+        return (link for file in lists for link in _of_list(file, left_out))
+    return _of_folder(source, left_out)
 
 
-def _of_folder(source):
-    files = [file.relative_to(source).as_posix() for file in sorted(source.rglob("*")) if file.is_file()]
-    for file, name in _labelled(files, source):
-        yield Link(f"{source.name}/{file}", name, source="folder", read=partial(_read_file, source / file))
+def _some(labelled, source, left_out):
+    if not labelled:
+        what = "put one folder per label into it, and the pictures into those"
+        raise SourceError(f"{source} holds no pictures; {what}. {in_words(left_out)}".strip())
+    return sorted(labelled, key=lambda found: found[1])  # train before valid: of a picture in both, train's is kept
 
 
-def _read_file(file):
-    if file.stat().st_size > LARGEST:
-        raise SourceError(f"It is larger than {LARGEST // 1_000_000} MB.")
-    return file.read_bytes()
+def _of_folder(source, left_out):
+    name = Path(os.path.abspath(source)).name
+    for file, split, label in _some(find_pictures(source, left_out), source, left_out):
+        path, size, changed = source / file, None, 0.0
+        try:
+            size, changed = path.stat().st_size, path.stat().st_mtime
+        except OSError:  # a link that leads nowhere; reading it says so
+            pass
+        yield Link(readable(f"{name}/{file}"), readable(label), source="folder", read=partial(read_file, path),
+                   split=split, size=size, changed=changed)  # fmt: skip
 
 
-def _of_zip(source):
-    archive = zipfile.ZipFile(source)  # open as long as one of the links is
-    files = sorted(info.filename for info in archive.infolist() if not info.is_dir())
-    for file, name in _labelled(files, source):
-        yield Link(f"{source.name}/{file}", name, source="zip", read=partial(_read_member, archive, file))
-
-
-def _read_member(archive, file):
+def _of_zip(source, left_out):
     try:
-        with archive.open(file) as member:
+        archive = zipfile.ZipFile(source)  # open as long as one of the links is
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        raise SourceError(f"{source} cannot be unpacked: {error}.") from None
+    members = {_name_in_zip(info): info for info in archive.infolist()}
+    if hidden := len(archive.infolist()) - len(members):
+        left_out["of names that come again in the zip"] += hidden
+    files = sorted(name for name in members if not name.endswith("/"))
+    for file, split, label in _some(labelled_of(files, left_out), source, left_out):
+        info = members[file]
+        yield Link(f"{source.name}/{file}", label, source="zip", read=partial(_read_member, archive, info),
+                   split=split, size=info.file_size)  # fmt: skip
+
+
+def _name_in_zip(info):
+    """A member's path with slashes. Old programs for Windows write backslashes; many write UTF-8 and do not say so."""
+    name = info.filename
+    if not info.flag_bits & 0x800:
+        try:
+            name = name.encode("cp437").decode("utf-8")  # what zipfile took for cp437, as the format says
+        except UnicodeError:
+            pass
+    return name.replace("\\", "/")
+
+
+def _read_member(archive, info):
+    try:
+        with archive.open(info) as member:
             body = member.read(LARGEST + 1)  # the size that a zip states may be a lie
     except (RuntimeError, NotImplementedError, zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
         raise SourceError(f"It cannot be unpacked: {error}.") from None
@@ -73,26 +105,8 @@ def _read_member(archive, file):
     return body
 
 
-def _labelled(files, source):
-    """Yield (file, its folder's name) for the pictures among `files`, paths with slashes."""
-    found = []
-    for file in files:
-        parts = PurePosixPath(file).parts
-        hidden = any(part.startswith((".", "__")) for part in parts)  # __MACOSX, .aside, .DS_Store
-        if len(parts) > 1 and not hidden and PurePosixPath(file).suffix.lower() in SUFFIXES:
-            found.append((file, parts[-2], parts[-3] if len(parts) > 2 else ""))
-    if not found:
-        raise SourceError(f"{source} holds no pictures; put one folder a name into it, and the pictures into those.")
-    if {"train", "valid"} <= {above for _, _, above in found}:
-        raise SourceError(f'{source} has a split of its own, train and valid; use it as it is: source = "folder".')
-    return ((file, name) for file, name, _ in found)
-
-
-def _of_list(source):
-    text = source.read_bytes().decode("utf-8-sig", errors="replace")
-    first = text.partition("\n")[0]
-    mark = "\t" if "\t" in first else ";" if ";" in first and "," not in first else ","
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=mark) if any(field.strip() for field in row)]
+def _of_list(source, left_out):
+    rows = _rows(source)
     head = [field.strip().lower() for field in rows[0]] if rows else []
     if any(_is_address(field) for field in head):  # no line with the columns' names
         where = next(i for i, field in enumerate(head) if _is_address(field))
@@ -105,50 +119,50 @@ def _of_list(source):
         raise SourceError(f"{source} holds no addresses; its first line should name the columns: url,label.")
     for row in rows:
         row = dict(enumerate(field.strip() for field in row))
-        if row.get(columns.get("decision")) == "forgotten":  # a manifest is such a list, and may be passed on
-            continue
         name = row.get(label, "") if label is not None else source.stem
-        title, page = (row.get(columns.get(column), "") for column in ("title", "page"))
-        if name and row.get(url):
+        title, page = (row.get(columns.get(column), "")[:LONGEST] for column in ("title", "page"))
+        decision = row.get(columns.get("decision"))  # a manifest is such a list, and may be passed on
+        if decision == END:
+            continue
+        if decision in UNUSED:
+            left_out[UNUSED[decision]] += 1
+        elif not row.get(url):
+            left_out["without an address"] += 1
+        elif not name:
+            left_out["without a label"] += 1
+        elif len(row[url]) > LONGEST:
+            left_out[f"with an address of more than {LONGEST:,} characters"] += 1
+        else:
             yield Link(row[url], name, title, page, "list")
+
+
+def _rows(source):
+    """The lines of a list that hold something, each a list of fields."""
+    text = _text(source.read_bytes())
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    mark = "\t" if "\t" in first else ";" if ";" in first and "," not in first else ","
+    lines = csv.reader(io.StringIO(text, newline=None), delimiter=mark, strict=True)
+    before = csv.field_size_limit(2**31 - 1)  # its own is 131,072 characters
+    try:
+        return [row for row in lines if any(field.strip() for field in row)]
+    except csv.Error as error:
+        where = f"Line {lines.line_num} of {source} cannot be read: {error}."
+        raise SourceError(f"{where} Put its quotation marks right, or leave the line out.") from None
+    finally:
+        csv.field_size_limit(before)
+
+
+def _text(body):
+    """The text of a list: UTF-8, or UTF-16 (as Excel's "Unicode text"), or else Windows-1252 (as Excel's CSV)."""
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return body.decode("utf-16", errors="replace")
+    if b"\0" in body[:2]:  # UTF-16 without a mark: the first character of a list is a plain one
+        return body.decode("utf-16-be" if body[0] == 0 else "utf-16-le", errors="replace")
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return body.decode("cp1252", errors="replace")
 
 
 def _is_address(field):
     return field.strip().lower().startswith(("http://", "https://"))
-
-
-def _of_shards(source):
-    """img2dataset's output_format "files": SHARD/KEY.jpg, and what is known about it in SHARD/KEY.json."""
-    for file in sorted(source.glob("[0-9]*/[0-9]*.json")):
-        picture = file.with_suffix(".jpg")
-        if picture.exists():
-            yield _of_img2dataset(json.loads(file.read_bytes()), file, partial(_read_file, picture))
-
-
-def _of_tars(source):
-    """img2dataset's output_format "webdataset": SHARD.tar with the same files."""
-    for shard in sorted(source.glob("[0-9]*.tar")):
-        known = {}
-        with tarfile.open(shard) as archive:
-            for member in archive:
-                key, _, kind = member.name.partition(".")
-                if kind == "json":
-                    known.setdefault(key, {})["about"] = json.loads(archive.extractfile(member).read())
-                elif kind == "jpg":
-                    known.setdefault(key, {})["read"] = partial(_read_piece, shard, member.offset_data, member.size)
-        for key, found in known.items():
-            if len(found) == 2:
-                yield _of_img2dataset(found["about"], f"{shard} ({key})", found["read"])
-
-
-def _read_piece(file, offset, size):
-    with open(file, "rb") as whole:
-        whole.seek(offset)
-        return whole.read(min(size, LARGEST))
-
-
-def _of_img2dataset(about, where, read):
-    label = next((about[column] for column in (*LABEL, "caption") if about.get(column)), None)
-    if label is None:
-        raise SourceError(f"{where} does not say what it shows; run img2dataset with --caption_col label.")
-    return Link(about["url"], str(label), source="img2dataset", read=read)

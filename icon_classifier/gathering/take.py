@@ -5,51 +5,69 @@ import io
 import os
 
 from ..pictures import PictureError, open_picture
-from .aside import move
+from .aside import move, same_picture
 from .links import FetchError, SourceError
-from .manifest import ASIDE, END, FORGOTTEN, FOUND, KEPT, LATER, OPEN, REFUSED, UNWANTED, now, one_line, writing
+from .manifest import (
+    ASIDE,
+    END,
+    EXCLUDED,
+    FORGOTTEN,
+    FOUND,
+    KEPT,
+    LATER,
+    OPEN,
+    REFUSED,
+    SAME_ADDRESS,
+    UNWANTED,
+    asked,
+    now,
+    one_line,
+    writing,
+)
 
 LONGEST = 512  # px; larger is slower to train on and not better
 
 
-def list_links(manifest, name, query, links, more=False):
-    """Add a row for each of `links` (of one name) that the manifest has not; a link that is known is not fetched again.
+def list_links(manifest, label, query, links, more=False):
+    """Add a row for each of `links` that the `Query` found for `label`; a link that is known is not fetched again.
 
-    Photos that were put aside and are found again come back. `query`: the `Query` that found them, or None; where they
-    are fewer than it asked for and there is no `more` to be had, a row says so, and it is not asked again.
+    Photos that were put aside and are found again come back. Where there are fewer than it asked for and there is no
+    `more` to be had, a row says so, and it is not asked again.
     """
-    asked, licence = (str(query), query.licence) if query else ("", "")
-    known = {row["url"]: row for row in manifest.rows if row["name"] == name}
-    elsewhere = {row["url"]: row for row in manifest.rows if row["decision"] in (*OPEN, KEPT) and row["name"] != name}
+    known = {row["url"]: row for row in manifest.rows if asked(row) == label}
+    others = [row for row in manifest.rows if asked(row) != label]
+    elsewhere = {row["url"]: row for row in others if row["decision"] in (*OPEN, KEPT)}
     forgotten = {row["url"] for row in manifest.rows if row["decision"] == FORGOTTEN}
     rows, again, listed, changed = [], [], set(), False
     for link in links:
         url, page = one_line(link.url), one_line(link.page)
-        row = dict(name=name, query=asked, licence=licence, source=link.source, title=link.title, page=page, url=url,
-                   time=now(), decision=FOUND)  # fmt: skip
+        row = dict(name=label, query=str(query), licence=query.licence, source=link.source, title=link.title, page=page,
+                   url=url, time=now(), decision=FOUND)  # fmt: skip
         if url in known:
             before = known[url]
-            if before["decision"] == ASIDE:
+            if before["decision"] == ASIDE and before["file"]:
                 move(manifest.photos / ".aside" / before["file"], manifest.photos / before["file"])
                 before.update(decision=KEPT, reason="")
                 changed = True
-            changed |= before["query"] != asked
-            before.update(query=asked, licence=licence)
+            elif before["decision"] == ASIDE:
+                manifest.reopen(before)
+                changed = True
+            changed |= before["query"] != str(query)
+            before.update(query=str(query), licence=query.licence)
         elif url in listed:
-            again.append(row | dict(decision=REFUSED, reason="The same address came up before."))
+            again.append(row | dict(decision=REFUSED, reason=f"{SAME_ADDRESS}before."))
         elif url in forgotten or (page and page in forgotten):
             rows.append(row | dict(decision=FORGOTTEN, reason=UNWANTED, title=""))
         elif url in elsewhere:
-            other = elsewhere[url]["name"]
-            rows.append(row | dict(decision=REFUSED, reason=f"The same address came up for {other}."))
+            rows.append(row | dict(decision=REFUSED, reason=f"{SAME_ADDRESS}for {asked(elsewhere[url])}."))
         else:
             rows.append(row)
         listed.add(url)
     if changed:
         manifest.save()
-    if query and 0 < len(links) < query.number and not more:
+    if 0 < len(links) < query.number and not more:
         end = dict(decision=END, reason="There were no more.")
-        rows.append(dict(name=name, query=asked, licence=licence, time=now()) | end)
+        rows.append(dict(name=label, query=str(query), licence=query.licence, time=now()) | end)
     if rows:
         manifest.add(*again, *rows)  # a line takes the place of the open row before it, so those with an end come first
 
@@ -61,7 +79,8 @@ def take(manifest, folder, rows, arrivals):
     that returns the bytes.
     """
     rows = {row["url"]: row for row in rows}
-    bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in (KEPT, FORGOTTEN)}
+    there = (KEPT, EXCLUDED, FORGOTTEN)
+    bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in there}
     for url, came in arrivals:
         row = {**rows[url], "time": now(), **_decide(manifest.photos, folder, bodies, came)}
         row = manifest.add(row)[0]
@@ -85,7 +104,7 @@ def _decide(photos, folder, bodies, came):
         if twin and twin["decision"] == FORGOTTEN:
             return dict(decision=FORGOTTEN, reason=UNWANTED, title="")
         if twin:
-            return facts | dict(decision=REFUSED, reason=f"The same picture as {twin['url']} ({twin['name']}).")
+            return facts | dict(decision=REFUSED, reason=same_picture(twin))
         picture = open_picture(body, longest=LONGEST)
     except (PictureError, SourceError) as error:
         return facts | dict(decision=REFUSED, reason=str(error))

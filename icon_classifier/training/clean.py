@@ -7,6 +7,7 @@ __all__ = ['put_aside', 'put_back', 'relabel']
 
 # %% ../../notebooks/library/02_clean.ipynb #d1656429
 from pathlib import Path
+from ..gathering.manifest import EXCLUDED, KEPT, Manifest, is_dataset
 
 # %% ../../notebooks/library/02_clean.ipynb #921b6feb
 def _move(file, folder):
@@ -17,30 +18,49 @@ def _move(file, folder):
     while target.exists(): target,n = folder/f'{file.stem}-{n}{file.suffix}',n + 1
     return file.rename(target)
 
+def _note(photos, files, changes):
+    "Note in the manifest of the dataset `photos`, if it has one, what `changes` (a function) says of the rows of `files`"
+    if not files or not is_dataset(photos): return
+    manifest,files = Manifest(photos),{Path(f).relative_to(photos).as_posix() for f in files}
+    for row in manifest.rows:
+        if row['file'] in files: manifest.change(row, **changes(row, manifest))
+    manifest.save()
+
 # %% ../../notebooks/library/02_clean.ipynb #0decaf68
 def put_aside(
-    photos:Path, # The folder of photos
+    photos:Path, # The dataset
     files:list   # Paths below it
 ) -> list: # Where they are now
     "Move `files` to photos/.aside, out of the sight of `get_image_files`"
-    photos = Path(photos)
-    moved = [_move(Path(f), photos/'.aside'/Path(f).relative_to(photos).parent) for f in files]
-    return [p for p in moved if p]
+    photos,files = Path(photos),[Path(f) for f in files if Path(f).exists()]
+    _note(photos, files, lambda row,_: dict(decision=EXCLUDED, reason='It was put aside in cleaning.'))
+    return [_move(f, photos/'.aside'/f.relative_to(photos).parent) for f in files]
 
 def put_back(
-    photos:Path, # The folder of photos
+    photos:Path, # The dataset
     files:list   # Paths below photos/.aside
 ) -> list: # Where they are now
     "Undo `put_aside`"
     photos = Path(photos)
     moved = [_move(Path(f), photos/Path(f).relative_to(photos/'.aside').parent) for f in files]
-    return [p for p in moved if p]
+    moved = [p for p in moved if p]
+    _note(photos, moved, lambda row,_: dict(decision=KEPT, reason=''))
+    return moved
 
 # %% ../../notebooks/library/02_clean.ipynb #9e772ea9
 def relabel(
-    file:Path, # A photo, in the folder of its present name
+    file:Path, # A photo, in the folder of its present label
     name:str   # The folder it belongs in
 ) -> Path|None: # Where it is now
     "Move `file` to the sibling folder `name`"
     file = Path(file)
-    return _move(file, file.parent.parent/name)
+    moved = _move(file, file.parent.parent/name)
+    photos = next((p for p in file.parents[1:3] if is_dataset(p)), None)
+    if moved and photos: _note(photos, [file], lambda row,manifest: _corrected(row, manifest, moved.relative_to(photos)))
+    return moved
+
+def _corrected(row, manifest, file):
+    "What the row of a photo says that has moved to `file`"
+    label = next((label for label,folder in manifest.folders().items() if folder==file.parent.name), file.parent.name)
+    given = row['given'] or row['name']
+    return dict(name=label, file=file.as_posix(), given='' if label==given else given)

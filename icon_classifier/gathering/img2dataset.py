@@ -1,0 +1,87 @@
+"""What img2dataset wrote: pictures, each with a JSON file of its address and its caption, which is the label."""
+
+import json
+import tarfile
+from functools import partial
+
+from .layout import SUFFIXES, in_words
+from .links import LABEL, LARGEST, Link, SourceError, read_file
+
+NO_CAPTION = "without a caption"
+
+
+def of_shards(source, left_out):
+    """Its output_format "files": SHARD/KEY.jpg (or .png, .webp), and what is known of it in SHARD/KEY.json."""
+    some = False
+    for shard in sorted(path for path in source.glob("[0-9]*") if path.is_dir()):
+        known = {}
+        for file in sorted(shard.iterdir()):
+            known.setdefault(file.stem, {})[file.suffix.lower()] = file
+        for key, files in known.items():
+            picture = next((file for suffix, file in files.items() if suffix in SUFFIXES), None)
+            about = files[".json"].read_bytes() if ".json" in files else None
+            found = dict(read=partial(read_file, picture), size=picture.stat().st_size) if picture else {}
+            if link := _of_img2dataset(f"{shard.name}/{key}", about, found, left_out):
+                some = True
+                yield link
+    _all_left_out(some, source, left_out)
+
+
+def of_tars(source, left_out):
+    """Its output_format "webdataset": SHARD.tar with the same files."""
+    some = False
+    for shard in sorted(source.glob("[0-9]*.tar")):
+        known = {}
+        try:
+            with tarfile.open(shard) as archive:
+                for member in archive:
+                    key, _, kind = member.name.partition(".")
+                    about, found = known.setdefault(key, ([], {}))
+                    if kind == "json":
+                        about.append(archive.extractfile(member).read())
+                    elif f".{kind.lower()}" in SUFFIXES:
+                        read = partial(_read_piece, shard, member.offset_data, member.size)
+                        found.update(read=read, size=member.size)
+        except (tarfile.TarError, OSError, EOFError):
+            left_out["tar(s) that break off"] += 1
+        for key, (about, found) in known.items():
+            if link := _of_img2dataset(f"{shard.name}/{key}", about[0] if about else None, found, left_out):
+                some = True
+                yield link
+    _all_left_out(some, source, left_out)
+
+
+def _read_piece(file, offset, size):
+    if size > LARGEST:
+        raise SourceError(f"It is larger than {LARGEST // 1_000_000} MB.")
+    with open(file, "rb") as whole:
+        whole.seek(offset)
+        body = whole.read(size)
+    if len(body) < size:
+        raise SourceError("The tar breaks off in it.")
+    return body
+
+
+def _of_img2dataset(key, about, found, left_out):
+    """The `Link` of one picture, or None; `about`: its JSON, `found`: how it is read, each where it is there."""
+    if about is None and not found:
+        return None  # the caption alone, or nothing of a picture
+    if about is None or not found:
+        left_out["without their JSON" if found else "of which there is JSON and no picture"] += 1
+        return None
+    try:
+        about = json.loads(about)
+        label = next((about[column] for column in (*LABEL, "caption") if about.get(column)), None)
+    except (ValueError, AttributeError):  # cut off, or something else than an object
+        left_out["whose JSON cannot be read"] += 1
+        return None
+    if label is None:
+        left_out[NO_CAPTION] += 1
+        return None
+    return Link(str(about.get("url") or key), str(label), source="img2dataset", **found)
+
+
+def _all_left_out(some, source, left_out):
+    if not some:
+        hint = " Run img2dataset with --caption_col label." if left_out[NO_CAPTION] else ""
+        raise SourceError(f"{source} holds no pictures with a label. {in_words(left_out)}.{hint}")

@@ -1,0 +1,123 @@
+"""What belongs to which label in a folder or a zip, and what is left out: one rule for all sources."""
+
+import os
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from .manifest import is_dataset
+
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
+TRAIN, VALID, TEST = ("train", "training"), ("valid", "validation", "val"), ("test", "testing")
+SYSTEM = {".ds_store", "thumbs.db", "desktop.ini", "icon\r"}  # what systems leave in folders
+SKIPPED = {"@eadir": "@eaDir", "__macosx": "__MACOSX"}
+MODELS = "models"  # fastai's, beside the labels
+
+
+def is_label(folder):
+    """Whether a folder of this name, directly below the top, can be a label's."""
+    return not folder.startswith(".") and folder.casefold() not in {*SKIPPED, MODELS}
+
+
+def find_pictures(folder, left_out=None):
+    """Return [(path below `folder` with slashes, split or "", label)] for the pictures in it, by the rule."""
+    left_out = Counter() if left_out is None else left_out
+    return labelled_of(sorted(_walk(Path(folder), left_out)), left_out)
+
+
+def _walk(top, left_out, inside=(), below=""):
+    """The paths of the files in a folder, through links too; `inside`: the real paths of the folders above."""
+    real = os.path.realpath(top)
+    if real in inside:
+        left_out["linked in a circle"] += 1
+        return
+    if below and is_dataset(top):
+        left_out["folder(s) that gathering filled"] += 1
+        return
+    try:
+        entries = list(os.scandir(top))
+    except OSError:
+        left_out["folder(s) that cannot be read"] += 1
+        return
+    if not entries:
+        left_out["empty folder(s)"] += 1
+    for entry in entries:
+        if os.path.isdir(entry.path):
+            yield from _walk(entry.path, left_out, (*inside, real), f"{below}{entry.name}/")
+        else:
+            yield below + entry.name
+
+
+def labelled_of(files, left_out):
+    """Yield (file, split, label) for the pictures among `files` (paths with slashes); count the others in `left_out`.
+
+    The label is the folder directly below the top, or directly below train and valid (or their other names); what is
+    in deeper folders belongs to it. A folder around everything is taken off.
+    """
+    found = []
+    for file in files:
+        parts = PurePosixPath(file.lstrip("/")).parts
+        if reason := _unfit(parts):
+            left_out[reason] += 1
+        else:
+            found.append((file, parts))
+    while True:
+        for _, parts in found:
+            if len(parts) == 1:
+                left_out["loose at the top"] += 1
+            elif parts[0].casefold() == MODELS:
+                left_out["in models"] += 1
+        found = [(file, parts) for file, parts in found if len(parts) > 1 and parts[0].casefold() != MODELS]
+        if len({parts[0] for _, parts in found}) != 1 or any(len(parts) == 2 for _, parts in found):
+            break
+        found = [(file, parts[1:]) for file, parts in found]
+    deep = {parts[0].casefold() for _, parts in found if len(parts) > 2}
+    train = next((name for name in TRAIN if name in deep), None)
+    valid = next((name for name in VALID + TEST if name in deep), None)
+    tops = {parts[0].casefold() for _, parts in found}
+    flat = {parts[0].casefold() for _, parts in found if len(parts) == 2}
+    if train and valid:
+        splits = {train: "train", valid: "valid"}
+    elif train and train not in flat and tops <= {train, *VALID, *TEST}:
+        splits = {train: ""}  # the others are not sorted into labels
+    else:
+        return [(file, "", parts[0]) for file, parts in found]
+    labelled = []
+    for file, parts in found:
+        side = parts[0].casefold()
+        if side not in splits:
+            left_out[f"in {parts[0]}, beside {' and '.join(splits)}"] += 1
+        elif len(parts) == 2:
+            left_out[f"loose in {parts[0]}"] += 1
+        else:
+            labelled.append((file, splits[side], parts[1]))
+    return labelled
+
+
+def _unfit(parts):
+    """Why the file with this path is left out, or ""."""
+    name, suffix = parts[-1].casefold(), PurePosixPath(parts[-1]).suffix.lower()
+    for part in parts[:-1]:
+        if part.casefold() in SKIPPED:
+            return f"in {SKIPPED[part.casefold()]}"
+        if part.startswith("."):
+            return "in hidden folders"
+    if name in SYSTEM or name.startswith("._"):
+        return "of the system (such as .DS_Store)"
+    if name.startswith("."):
+        return "hidden"
+    return "" if suffix in SUFFIXES else f"not named like a picture ({suffix or 'without a suffix'})"
+
+
+def in_words(left_out):
+    """What was left out, as one line, or ""."""
+    reasons = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
+    return "Left out: " + ", ".join(f"{n} {reason}" for reason, n in reasons) if reasons else ""
+
+
+def readable(path):
+    """A path as text, also where its bytes are not the UTF-8 that this system uses."""
+    try:
+        path.encode()
+        return path
+    except UnicodeEncodeError:
+        return os.fsencode(path).decode("cp1252", errors="replace")

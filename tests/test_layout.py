@@ -1,0 +1,450 @@
+"""What belongs to which label, whatever the source; and a dataset that follows its source."""
+
+import csv
+import io
+import os
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from standin.photos import icon, photos
+
+from icon_classifier.gathering.datasets import dataset_of
+from icon_classifier.gathering.layout import in_words, is_label
+from icon_classifier.gathering.links import SourceError
+from icon_classifier.gathering.manifest import COLUMNS, Manifest
+from icon_classifier.gathering.roads import read_source
+from icon_classifier.training.clean import put_aside, put_back, relabel
+from icon_classifier.training.gather import count_photos, find_photos, forget, gather, gather_from
+
+
+def fill(folder, files, first=0):
+    """Write a picture of its own into each of `files`, paths below `folder`."""
+    for number, file in enumerate(files, first):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(icon("heart", number))
+    return folder
+
+
+def zipped(folder):
+    path = folder.parent / f"{folder.name}.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+def dataset(folder):
+    """The photos that training sees below `folder`: {"label" or "split/label": how many}."""
+    return {"/".join(filter(None, key)): len(files) for key, files in find_photos(folder).items()}
+
+
+# The files of a source, the labels that they have ("split/label" where there is a split), and what is said.
+LAYOUTS = {
+    "deeper folders belong to the label": (["cat/1.jpg", "cat/more/2.jpg", "cat/a/b/3.jpg", "dog/4.jpg"],
+        {"cat": 3, "dog": 1}, ""),
+    "the camera's names": (["cat/1.JPG", "cat/2.jfif", "cat/3.JPE", "cat/4.Jpeg"], {"cat": 4}, ""),
+    "a folder around everything": (["all of it/cat/1.jpg", "all of it/dog/2.jpg"], {"cat": 1, "dog": 1}, ""),
+    "two of them": (["a/b/cat/1.jpg", "a/b/dog/more/2.jpg", "3.jpg"], {"cat": 1, "dog": 1}, "1 loose at the top"),
+    "one label": (["cat/1.jpg", "cat/more/2.jpg"], {"cat": 2}, ""),
+    "what does not belong": (["1.jpg", "2.jpg", "cat/3.jpg", "dog/4.jpg", "models/5.jpg", ".hidden/cat/6.jpg",
+        "cat/.old/7.jpg", "cat/@eaDir/8.jpg", "__MACOSX/cat/9.jpg", "cat/Thumbs.db", "dog/.DS_Store", "dog/._4.jpg",
+        "dog/notes.pdf", "dog/README"], {"cat": 1, "dog": 1},
+        "3 of the system (such as .DS_Store), 2 in hidden folders, 2 loose at the top, 1 in @eaDir, 1 in __MACOSX, "
+        "1 in models, 1 not named like a picture (.pdf), 1 not named like a picture (without a suffix)"),
+    "models that are a label's": (["cat/models/1.jpg", "dog/2.jpg"], {"cat": 1, "dog": 1}, ""),
+    "a split": (["train/cat/1.jpg", "train/dog/2.jpg", "valid/cat/deep/3.jpg", "valid/dog/4.jpg"],
+        {"train/cat": 1, "train/dog": 1, "valid/cat": 1, "valid/dog": 1}, ""),
+    "a split by other names": (["x/Training/cat/1.jpg", "x/val/cat/2.jpg", "x/Training/3.jpg", "x/extra/4.jpg"],
+        {"train/cat": 1, "valid/cat": 1}, "1 in extra, beside training and val, 1 loose in Training"),
+    "a third split": (["train/cat/1.jpg", "validation/cat/2.jpg", "test/cat/3.jpg"],
+        {"train/cat": 1, "valid/cat": 1}, "1 in test, beside train and validation"),
+    "train and test": (["train/cat/1.jpg", "test/cat/2.jpg"], {"train/cat": 1, "valid/cat": 1}, ""),
+    "train alone": (["train/cat/1.jpg", "train/dog/2.jpg", "test/3.jpg"],
+        {"cat": 1, "dog": 1}, "1 in test, beside train"),
+    "train and others": (["train/cat/1.jpg", "train/dog/2.jpg", "bus/3.jpg"], {"train_": 2, "bus": 1}, ""),
+    "a train is no split": (["train/1.jpg", "bus/2.jpg", "valid/3.jpg"], {"train_": 1, "bus": 1, "valid_": 1}, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [lambda folder: folder, zipped], ids=["folder", "zip"])
+@pytest.mark.parametrize(("files", "labels", "said"), LAYOUTS.values(), ids=LAYOUTS)
+def test_one_rule_for_labels(tmp_path, capsys, files, labels, said, make):
+    source = make(fill(tmp_path / "mine", files))
+    gather_from(source, tmp_path / "out")
+    assert dataset(tmp_path / "out") == labels
+    printed = capsys.readouterr().out
+    assert (f"\nLeft out: {said}\n" in printed) if said else ("Left out" not in printed)
+
+
+def test_what_cannot_be_listed_is_counted(tmp_path, capsys):
+    """A label without pictures is seen to be missing."""
+    source = fill(tmp_path / "mine", ["cat/1.jpg", "dog/2.jpg"])
+    (source / "owl").mkdir()
+    gather_from(fill(tmp_path / "other", ["cat/1.jpg", "dog/2.jpg"]), source / "made")
+    capsys.readouterr()
+    gather_from(source, tmp_path / "out")
+    assert "\nLeft out: 1 empty folder(s), 1 folder(s) that gathering filled\n" in capsys.readouterr().out
+
+
+def test_links_to_folders_and_files_are_followed(tmp_path):
+    fill(tmp_path / "elsewhere", ["1.jpg", "deep/2.jpg", "3.jpg"])
+    source = fill(tmp_path / "mine", ["dog/9.jpg"], first=9)
+    (source / "cat").symlink_to(tmp_path / "elsewhere")
+    (source / "dog/alias.jpg").symlink_to(tmp_path / "elsewhere/3.jpg")
+    (source / "dog/nowhere.jpg").symlink_to(tmp_path / "nothing.jpg")
+    (source / "dog/circle").symlink_to(source)
+    (tmp_path / "elsewhere/self").symlink_to(tmp_path / "elsewhere/self")
+    found, left_out = {"cat": [], "dog": []}, Counter()
+    for link in read_source(source, left_out):
+        found[link.name].append(link.url)
+    assert found == {
+        "cat": ["mine/cat/1.jpg", "mine/cat/3.jpg", "mine/cat/deep/2.jpg"],
+        "dog": ["mine/dog/9.jpg", "mine/dog/alias.jpg", "mine/dog/nowhere.jpg"],
+    }
+    assert left_out.pop("linked in a circle") == 1
+    assert in_words(left_out) == "Left out: 1 not named like a picture (without a suffix)"
+    assert gather_from(source, tmp_path / "out") == {"cat": 3, "dog": 1}
+    reasons = {row["url"]: row["reason"] for row in Manifest(tmp_path / "out").rows if row["reason"]}
+    assert reasons == {
+        "mine/dog/alias.jpg": "The same picture as mine/cat/3.jpg (cat).",
+        "mine/dog/nowhere.jpg": "It cannot be read: No such file or directory.",
+    }
+
+
+def test_names_that_this_system_cannot_read_are_read_all_the_same(tmp_path):
+    source = fill(tmp_path / "mine", ["dog/1.jpg"])
+    os.mkdir(os.fsencode(source) + b"/B\xe4r")
+    (source / os.fsdecode(b"B\xe4r") / "2.jpg").write_bytes(icon("star", 1))
+    assert gather_from(source, tmp_path / "out") == {"Bär": 1, "dog": 1}
+
+
+def test_a_dataset_inside_its_source_is_no_part_of_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fill(Path("photos"), ["cat/1.jpg", "dog/2.jpg"])
+    assert dataset_of("photos") == Path("photos/photos")
+    for _ in range(2):
+        assert gather_from("photos", dataset_of("photos")) == {"cat": 1, "dog": 1}
+
+
+ZIPS = {
+    "backslashes": ([b"cat\\more\\1.jpg", b"dog\\2.jpg"], {"cat": 1, "dog": 1}),
+    "UTF-8 and no word of it": (["Bär/1.jpg".encode(), "東京/2.jpg".encode()], {"Bär": 1, "東京": 1}),
+    "cp437, as the format says": (["Bär/1.jpg".encode("cp437"), b"dog/2.jpg"], {"Bär": 1, "dog": 1}),
+}
+
+
+@pytest.mark.parametrize(("names", "labels"), ZIPS.values(), ids=ZIPS)
+def test_zips_of_other_systems(tmp_path, names, labels):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number, name in enumerate(names):
+            archive.writestr("x" * len(name), icon("star", number))
+    body = (tmp_path / "a.zip").read_bytes()
+    for name in names:
+        body = body.replace(b"x" * len(name), name, 1)  # the local header's
+    directory = body.index(b"PK\1\2")
+    for name in names:
+        at = body.index(b"x" * len(name), directory)
+        body = body[:at] + name + body[at + len(name) :]
+    (tmp_path / "a.zip").write_bytes(body)
+    assert gather_from(tmp_path / "a.zip", tmp_path / "out") == labels
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lists_as_programs_save_them(tmp_path, encoding, end):
+    text = f"url\tlabel{end}http://a.example/1.jpg\tBär{end}http://b.example/2.jpg\tHund{end}"
+    (tmp_path / "links.txt").write_bytes(text.encode(encoding))
+    assert [(link.url, link.name) for link in read_source(tmp_path / "links.txt")] == [
+        ("http://a.example/1.jpg", "Bär"),
+        ("http://b.example/2.jpg", "Hund"),
+    ]
+
+
+def test_lists_with_lines_that_are_none(tmp_path, capsys):
+    long = "http://a.example/" + "x" * 200_000
+    with photos() as host:
+        text = (
+            f'url,label,title\n{host.address}/photo/heart/1,heart,"{long}"\n{long},heart\n,heart\n{host.address}/2,\n'
+        )
+        (tmp_path / "links.csv").write_text(text + f"{host.address}/photo/star/1,\u200b\n")
+        for _ in range(2):  # the manifest can be read again
+            assert gather_from(tmp_path / "links.csv", tmp_path / "out", allow_hosts=[host.netloc]) == {"heart": 1}
+            assert (
+                "Left out: 1 with a label that cannot be read, 1 with an address of more than 8,000 characters, "
+                "1 without a label, 1 without an address\n"
+            ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ['"http://b.example/2.jpg,star\nhttp://c.example/3.jpg,star', '"a"b,star'])
+def test_a_list_that_is_damaged_says_where(tmp_path, line):
+    (tmp_path / "links.csv").write_text(f"url,label\nhttp://a.example/1.jpg,heart\n{line}\n")
+    with pytest.raises(SourceError, match=r"Line [34] of .*links\.csv cannot be read: .* quotation marks"):
+        list(read_source(tmp_path / "links.csv"))
+
+
+def doubles(tmp_path, kind):
+    """A source in which one picture is there three times: twice for heart, once for star."""
+    same, files = icon("heart", 1), ["heart/a.jpg", "heart/b.jpg", "star/c.jpg", "star/d.jpg"]
+    folder = fill(tmp_path / "mine", files)
+    for file in files[:3]:
+        (folder / file).write_bytes(same)
+    return zipped(folder) if kind == "zip" else folder
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "list", "img2dataset"])
+def test_of_the_same_pictures_the_first_is_kept(tmp_path, capsys, kind):
+    from test_roads import img2dataset
+
+    with photos() as host:
+        if kind == "list":
+            source = tmp_path / "links.csv"
+            address = f"{host.address}/photo/heart/1"
+            source.write_text(
+                f"url,label\n{address},heart\n{address}?b,heart\n{address}?c,star\n{host.address}/photo/star/2,star"
+            )
+        elif kind == "img2dataset":
+            source = tmp_path / "million"
+            bodies = [("heart", icon("heart", 1))] * 2 + [("star", icon("heart", 1)), ("star", icon("star", 2))]
+            img2dataset(source, bodies, "files")
+        else:
+            source = doubles(tmp_path, kind)
+        assert gather_from(source, tmp_path / "out", allow_hosts=[host.netloc]) == {"heart": 1, "star": 1}
+    kept, *others = [row for row in Manifest(tmp_path / "out").rows if row["url"] and row["sha256"]][:3]
+    if kind != "list":  # where it is the first that arrives
+        assert kept["decision"] == "kept"
+        for row in others:
+            assert row["decision"] == "refused" and row["reason"] == f"The same picture as {kept['url']} (heart)."
+    assert '1 x "The same picture as one of (heart)"' in capsys.readouterr().out
+
+
+def test_of_a_picture_on_both_sides_of_a_split_training_keeps_it(tmp_path):
+    source = fill(
+        tmp_path / "mine", [f"{side}/{label}/{i}.jpg" for side in ("train", "valid") for label in "ab" for i in "12"]
+    )
+    (source / "valid/a/1.jpg").write_bytes((source / "train/b/1.jpg").read_bytes())
+    gather_from(source, tmp_path / "out")
+    assert dataset(tmp_path / "out") == {"train/a": 2, "train/b": 2, "valid/a": 1, "valid/b": 2}
+
+
+def photo_of(out, url):
+    """Where the manifest says that the photo of an address or path (its end) is, and what it says of it."""
+    (row,) = [
+        row for row in Manifest(out).rows if row["url"].endswith(url) and not row["reason"].startswith("The same a")
+    ]
+    return row["decision"], row["file"].rpartition("/")[0]
+
+
+def test_a_label_that_is_put_right_in_a_list_moves_its_photo(tmp_path):
+    source, out = tmp_path / "links.csv", tmp_path / "out"
+    with photos() as host:
+
+        def go(**labels):
+            source.write_text(
+                "url,label\n" + "".join(f"{host.address}/photo/star/{i[1:]},{label}\n" for i, label in labels.items())
+            )
+            return gather_from(source, out, allow_hosts=[host.netloc])
+
+        assert go(_1="star", _2="star", _3="heart", _4="heart") == {"star": 2, "heart": 2}
+        assert go(_1="star", _2="heart", _3="heart", _4="heart") == {"star": 1, "heart": 3}  # put right
+        assert dataset(out) == {"star": 1, "heart": 3}
+        assert go(_1="star", _2="heart") == {"star": 1, "heart": 1}  # lines taken out
+        assert dataset(out) == {"star": 1, "heart": 1} and len(list((out / ".aside/heart").iterdir())) == 2
+        assert go(_3="heart", _4="bell", _2="heart") == {"heart": 2, "bell": 1}  # back, one of them put right
+        assert dataset(out) == {"heart": 2, "bell": 1}  # the label star is gone
+        before = Manifest(out).path.read_bytes()
+        assert go(_3="heart", _4="bell", _2="heart") == {"heart": 2, "bell": 1}
+        assert Manifest(out).path.read_bytes() == before and max(host.asked.values()) == 1  # nothing is fetched again
+        # one address under two labels: the first counts, and when that line goes, the other does
+        text = f"url,label\n{host.address}/photo/star/2,heart\n{host.address}/photo/star/2,bell\n"
+        source.write_text(text)
+        assert gather_from(source, out, allow_hosts=[host.netloc]) == {"heart": 1, "bell": 0}
+        assert {row["reason"] for row in Manifest(out).rows if row["name"] == "bell" and row["url"].endswith("/2")} == {
+            "The same address came up for heart."
+        }
+        source.write_text(text.replace(f"{host.address}/photo/star/2,heart\n", ""))
+        assert gather_from(source, out, allow_hosts=[host.netloc]) == {"bell": 1} and dataset(out) == {"bell": 1}
+        assert max(host.asked.values()) == 1
+
+
+def test_a_folder_that_changes_is_followed(tmp_path):
+    source = fill(tmp_path / "mine", ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg", "owl/5.jpg"])
+    out = tmp_path / "out"
+    go = lambda: (gather_from(source, out), dataset(out))[1]  # noqa: E731
+    assert go() == {"cat": 2, "dog": 2, "owl": 1}
+    (source / "owl").rename(tmp_path / "owl")  # a label is taken out
+    (source / "cat/2.jpg").rename(source / "dog/2.jpg")  # a label is put right
+    (source / "dog/4.jpg").rename(source / "dog/four.jpg")  # a file gets another name
+    (source / "dog/3.jpg").unlink()
+    assert go() == {"cat": 1, "dog": 2}
+    assert {str(path.parent.relative_to(out)) for path in (out / ".aside").rglob("*.jpg")} == {
+        ".aside/owl", ".aside/cat", ".aside/dog"}  # fmt: skip
+    (tmp_path / "owl").rename(source / "owl")
+    assert go() == {"cat": 1, "dog": 2, "owl": 1} == go()
+    # a file that holds another picture now: the old photo goes
+    before = photo_of(out, "cat/1.jpg"), sorted((out / "cat").iterdir())
+    (source / "cat/1.jpg").write_bytes(icon("bell", 77))
+    assert go() == {"cat": 1, "dog": 2, "owl": 1}
+    assert photo_of(out, "cat/1.jpg") == before[0] and sorted((out / "cat").iterdir()) != before[1]
+    # the first of two that are the same goes: the second takes its place
+    (source / "owl/same.jpg").write_bytes((source / "owl/5.jpg").read_bytes())
+    assert go()["owl"] == 1 and photo_of(out, "owl/same.jpg")[0] == "refused"
+    (source / "owl/5.jpg").unlink()
+    assert go()["owl"] == 1 and photo_of(out, "owl/same.jpg")[0] == "kept"
+
+
+def test_a_source_that_gets_or_loses_a_split(tmp_path):
+    source, out = fill(tmp_path / "mine", ["cat/1.jpg", "dog/2.jpg"]), tmp_path / "out"
+    gather_from(source, out)
+    for side in ("train", "valid"):
+        fill(source, [f"{side}/cat/1.jpg", f"{side}/dog/2.jpg"])
+    for number, file in enumerate(sorted(source.glob("*/*/*.jpg"))):
+        file.write_bytes(icon("star", number))
+    for label in ("cat", "dog"):
+        (source / label / f"{'12'[label == 'dog']}.jpg").unlink()
+    gather_from(source, out)
+    assert dataset(out) == {"train/cat": 1, "train/dog": 1, "valid/cat": 1, "valid/dog": 1}
+    assert sorted(path.name for path in out.iterdir() if is_label(path.name)) == ["manifest.csv", "train", "valid"]
+    for side in ("train", "valid"):
+        (source / side).rename(tmp_path / side)
+    fill(source, ["cat/1.jpg", "dog/2.jpg"])
+    gather_from(source, out)
+    assert dataset(out) == {"cat": 1, "dog": 1}
+
+
+def test_what_cleaning_decided_stays(tmp_path):
+    source = fill(tmp_path / "mine", [f"{label}/{i}.jpg" for label in ("cat", "dog") for i in range(4)])
+    out = tmp_path / "out"
+    gather_from(source, out)
+    first, second, third, _ = sorted((out / "cat").iterdir())
+    by_file = {row["file"]: row["url"] for row in Manifest(out).rows}
+    urls = [by_file[file.relative_to(out).as_posix()] for file in (first, second, third)]
+    moved = relabel(first, "dog")
+    (aside,) = put_aside(out, [second])
+    assert moved == out / "dog" / first.name and aside == out / ".aside/cat" / second.name
+    for _ in range(2):
+        assert gather_from(source, out) == {"cat": 3, "dog": 4}  # of the source's cats, three are left
+        assert dataset(out) == {"cat": 2, "dog": 5} and aside.exists() and moved.exists()
+    assert [photo_of(out, url) for url in urls] == [("kept", "dog"), ("excluded", "cat"), ("kept", "cat")]
+    # the same pictures by another name: what was put aside does not come in by a back door
+    (source / "cat" / Path(urls[1]).name).rename(source / "cat/other.jpg")
+    gather_from(source, out)
+    assert dataset(out) == {"cat": 2, "dog": 5}
+    # what leaves the source goes, wherever cleaning has moved it; and comes back there
+    (source / "cat" / Path(urls[0]).name).rename(tmp_path / "kept.jpg")
+    gather_from(source, out)
+    assert dataset(out) == {"cat": 2, "dog": 4}
+    (tmp_path / "kept.jpg").rename(source / "cat" / Path(urls[0]).name)
+    gather_from(source, out)
+    assert dataset(out) == {"cat": 2, "dog": 5} and moved.exists()
+    assert put_back(out, [aside]) == [second]
+    gather_from(source, out)
+    assert dataset(out) == {"cat": 3, "dog": 5} and photo_of(out, "cat/other.jpg") == ("kept", "cat")
+    # another picture in place of the one that got another label: nobody has judged that one
+    (source / "cat" / Path(urls[0]).name).write_bytes(icon("bell", 1))
+    assert gather_from(source, out) == {"cat": 4, "dog": 4} == dataset(out)
+    assert photo_of(out, urls[0]) == ("kept", "cat")
+
+
+def test_what_cleaning_moved_is_not_searched_again(tmp_path):
+    from standin.engine import engine
+    from standin.photos import icons_of
+
+    with photos() as host, engine(icons_of(host, 1000)) as server:
+        where = dict(endpoint=server.address, allow_hosts=[host.netloc], seconds=60)
+        for times in (1, 2):
+            gather(["heart", "star"], tmp_path, 6, **where)
+            if times == 1:
+                relabel(sorted((tmp_path / "heart").iterdir())[0], "star")
+            assert dataset(tmp_path) == {"heart": 5, "star": 7}
+        assert server.asked["i.js"] == 2 and len(host.asked) == 12
+        gather(["star"], tmp_path, 6, **where)
+        assert dataset(tmp_path) == {"star": 6}  # the heart among them was the search for hearts'
+
+
+def test_each_source_has_a_dataset_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pets = fill(Path("pets"), ["cat/1.jpg", "dog/2.jpg"])
+    zipped(pets)
+    fill(Path("other/pets"), ["cat/3.jpg", "dog/4.jpg"], first=9)
+    fill(Path("photos/mine"), ["cat/1.jpg", "dog/2.jpg"])
+    fill(Path("x/search"), ["cat/1.jpg", "dog/2.jpg"])
+    names = {}
+    for _ in range(2):
+        for source in ("pets", "pets.zip", "other/pets", "photos/mine", "x/search", "./other/../pets/"):
+            names.setdefault(source, set()).add(str(dataset_of(source)))
+            gather_from(source, dataset_of(source))
+    assert names == {
+        "pets": {"photos/pets"},
+        "pets.zip": {"photos/pets.zip"},
+        "other/pets": {"photos/pets (2)"},
+        "photos/mine": {"photos/mine (2)"},  # a folder of one's own that lies there
+        "x/search": {"photos/search (2)"},
+        "./other/../pets/": {"photos/pets"},
+    }
+    assert dataset_of("sample") == Path("photos/sample") and dataset_of("search") == Path("photos/search")
+    assert dataset_of("photos/pets") == Path("photos/pets")  # it is one
+    assert in_place("photos/pets") == {"cat": 1, "dog": 1}
+    capsys.readouterr()
+    assert gather_from("other/pets", "photos/pets") == {"cat": 1, "dog": 1}  # asked for, and said
+    said = capsys.readouterr().out.replace("~", str(Path.home()))
+    assert f"photos/pets also holds 2 photos from {pets.resolve()}" in said
+    gather_from("pets", "photos/pets")
+    assert dataset(Path("photos/pets")) == {"cat": 2, "dog": 2}
+
+
+def in_place(photos):
+    return gather_from(photos, photos)
+
+
+def test_what_is_added_to_a_dataset_by_hand_is_normalized(tmp_path, capsys):
+    out = tmp_path / "out"
+    gather_from(fill(tmp_path / "mine", ["cat/1.jpg", "dog/2.jpg"]), out)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (900, 600), "navy").save(out / "cat/added.jpg", exif=exif)
+    (out / "cat/deep").mkdir()
+    Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(out / "cat/deep/clear.png")
+    (out / "dog/plain.jpg").write_bytes(icon("star", 5))  # nothing is to be done to it
+    (out / "dog/broken.jpg").write_bytes(b"<html>")
+    before = {path: path.read_bytes() for path in (out / "dog").iterdir()}
+    assert in_place(out) == {"cat": 3, "dog": 3}
+    assert "Added by hand and now normalized: 2; the originals are in .aside" in capsys.readouterr().out
+    assert sorted(Image.open(path).size for path in (out / "cat").glob("*.jpg")) == [(40, 40), (64, 64), (341, 512)]
+    assert {path: path.read_bytes() for path in (out / "dog").iterdir()} == before
+    originals = sorted(path.relative_to(out / ".aside").as_posix() for path in (out / ".aside").rglob("*.*"))
+    assert originals == ["cat/added.jpg", "cat/deep/clear.png"]
+    assert in_place(out) == {"cat": 3, "dog": 3} and "Added" not in capsys.readouterr().out
+
+
+def test_a_manifest_of_an_earlier_version_is_read_and_followed(tmp_path):
+    """Then the label was the folder that the picture lay in, and a row said neither origin nor given."""
+    source, out = fill(tmp_path / "mine", ["cat/1.jpg", "cat/more/2.jpg", "dog/3.jpg"]), tmp_path / "out"
+    gather_from(source, out)
+    (out / "more").mkdir()
+    rows = Manifest(out).rows
+    row = next(row for row in rows if row["url"].endswith("2.jpg"))
+    file = row["file"].replace("cat/", "more/")
+    (out / row["file"]).rename(out / file)
+    row.update(name="more", file=file)
+    old = [column for column in COLUMNS if column not in ("given", "origin")]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, old, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    (out / "manifest.csv").write_text(text.getvalue())
+    assert dataset(out) == {"cat": 1, "dog": 1, "more": 1}
+    assert gather_from(source, out) == {"cat": 2, "dog": 1} and dataset(out) == {"cat": 2, "dog": 1}
+    assert (out / "manifest.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_what_is_forgotten_stays_so_in_any_source(tmp_path):
+    source, out = fill(tmp_path / "mine", ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg"]), tmp_path / "out"
+    gather_from(source, out)
+    assert len(forget("mine/cat/1.jpg", out)) == 1
+    (source / "cat/1.jpg").rename(source / "cat/again.jpg")
+    assert gather_from(source, out) == {"cat": 1, "dog": 1} and dataset(out) == {"cat": 1, "dog": 1}
+    with pytest.raises(ValueError, match="at least two"):
+        count_photos(out / "cat")
