@@ -30,7 +30,7 @@ def printed(path):
 
 
 def test_the_sample_is_learned(site):
-    """At most 5 % error on font families that training has not seen; twenty seeds gave 0 to SPREAD (README)."""
+    """At most 5 % error on font families that training has not seen; twenty seeds gave 0 % each (docs/model.md)."""
     card = json.loads((site / "export/card.json").read_text())
     error = card["figures"]["error"]
     assert error["rate"] <= 0.05 and error["photos"] == 180
