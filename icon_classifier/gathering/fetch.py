@@ -7,13 +7,13 @@ import time
 import zlib
 from dataclasses import dataclass
 from itertools import islice
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import httpcore2
 
 from .links import FetchError
 from .polite import PICTURES, USER_AGENT, check_headers, seconds_of
-from .public import PublicOnly, as_ascii
+from .public import PublicOnly, as_ascii, follow, request_of
 
 REDIRECTS = 5
 ATTEMPTS = 3  # at a host that answers 429 or 503
@@ -104,7 +104,7 @@ class Fetcher:
 
     async def _polite(self, url):
         """Ask for a picture when the host has a slot free and wants to be asked."""
-        name = urlsplit(url).hostname or ""
+        name = urlsplit(as_ascii(url)).hostname
         host = self._hosts.setdefault(name, _Host(asyncio.Semaphore(self.per_host)))
         async with host.slots:
             for attempt in range(ATTEMPTS):
@@ -137,8 +137,9 @@ class Fetcher:
                 def earn(size):
                     limit.reschedule(began + min(seconds, first + size / RATE))
 
+                url = as_ascii(url)
                 for _ in range(REDIRECTS + 1):
-                    answer, url = await self._hop(as_ascii(url), method, headers, content, types, earn)
+                    answer, url = await self._hop(url, method, headers, content, types, earn)
                     if answer:
                         return answer
             raise FetchError(f"It redirects more than {REDIRECTS} times.")
@@ -152,12 +153,15 @@ class Fetcher:
 
     async def _hop(self, url, method, headers, content, types, earn):
         """One request: its `Answer`, or None and the address that it leads to; tell `earn` what has arrived."""
-        headers = {"Accept-Encoding": "identity", **headers}
-        async with self._pool.stream(method, url, headers=list(headers.items()), content=content) as response:
-            sent = [(key.decode("latin-1").lower(), value.decode("latin-1")) for key, value in response.headers]
-            header, status = dict(sent), response.status
-            if status in (301, 302, 303, 307, 308) and "location" in header:
-                return None, urljoin(url, header["location"])
+        asked, host = request_of(url)
+        headers = {"Host": host, "Accept-Encoding": "identity", **headers}
+        async with self._pool.stream(method, asked, headers=list(headers.items()), content=content) as response:
+            sent = [(key.decode("latin-1").lower(), value) for key, value in response.headers]
+            status, location = response.status, dict(sent).get("location")
+            if status in (301, 302, 303, 307, 308) and location is not None:
+                return None, follow(url, location)
+            sent = [(key, _text(value)) for key, value in sent]
+            header = dict(sent)
             kind = header.get("content-type", "").partition(";")[0].strip().lower()
             if types:
                 check_headers(status, header, [value for key, value in sent if key == "x-robots-tag"], kind, types)
@@ -180,3 +184,11 @@ class Fetcher:
         if len(plain) > self.max_bytes:
             raise FetchError(f"Decompressed it is larger than {self.max_bytes / 1e6:.3g} MB.", status)
         return plain
+
+
+def _text(value):
+    """A header's bytes as text: UTF-8, as most send it, or what they are in Latin-1."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

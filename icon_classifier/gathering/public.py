@@ -1,16 +1,19 @@
 """The public internet and nothing else: which addresses may be connected to, and how they are written."""
 
 import asyncio
+import re
 import socket
 from ipaddress import IPv4Address, ip_address, ip_network
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore2
+import idna
 
 from .links import FetchError
 
 _NAT64 = ip_network("64:ff9b::/96")
-_AS_IT_IS = "/%:=&~+!$,;'@()*[]"  # in an address; all else is percent-encoded
+PORTS = {"http": 80, "https": 443}
+_AS_IT_IS = "/%:=&~+!$,;'@()*[]?"  # in an address; all else is percent-encoded
 
 
 def is_public(address):
@@ -44,12 +47,57 @@ class PublicOnly(httpcore2.AnyIOBackend):
 
 
 def as_ascii(url):
-    """`url` with what is not ASCII or not allowed encoded; what is encoded already stays."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise FetchError("This is no address that begins with http:// or https://.")
-    host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
-    host = f"[{host}]" if ":" in host else host
-    port = f":{parts.port}" if parts.port else ""
-    query = f"?{quote(parts.query, safe=_AS_IT_IS + '?')}" if parts.query else ""
-    return f"{parts.scheme}://{host}{port}{quote(parts.path or '/', safe=_AS_IT_IS)}{query}"
+    """Return `url` as it is asked for, as browsers write it; raise `FetchError` where it is no address.
+
+    What is encoded already stays, and so does all else of a path or query, `;`, `//` and an empty `?` included. The
+    fragment, a user's name and password, and the scheme's own port are left out.
+    """
+    try:
+        before, query, after = _as_browsers_read(url).partition("?")
+        parts = urlsplit(before)
+        if parts.scheme not in PORTS or not parts.hostname or parts.port == 0:
+            raise FetchError(f"{url[:200]!r} is no address that begins with http:// or https://.")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else _ascii_host(parts.hostname)
+        port = f":{parts.port}" if parts.port not in (None, PORTS[parts.scheme]) else ""
+        return f"{parts.scheme}://{host}{port}{_quoted(parts.path or '/')}{query}{_quoted(after)}"
+    except ValueError as error:  # a port, an IPv6 address or a host that cannot be
+        raise FetchError(f"{url[:200]!r} is no address that can be fetched: {error}.") from None
+
+
+def follow(url, location):
+    """Return where the header `location` (bytes) leads from `url`, as `as_ascii` does."""
+    there = _as_browsers_read(location.decode("utf-8", "surrogateescape"))
+    try:  # urljoin takes an empty query for none
+        there = urljoin(url, f"{there}x")[:-1] if there.endswith("?") else urljoin(url, there)
+    except ValueError:  # it cannot be read, and `as_ascii` says why
+        pass
+    return as_ascii(there)
+
+
+def _as_browsers_read(url):
+    """`url` without its fragment, white space around it and line breaks in it; `\\` means `/` before the query."""
+    before, query, after = re.sub("[\t\r\n]", "", url.strip()).partition("#")[0].partition("?")
+    return before.replace("\\", "/") + query + after
+
+
+def _ascii_host(host):
+    try:
+        return host if host.isascii() else idna.encode(host, uts46=True).decode()
+    except idna.IDNAError:  # what only the older rules allow, such as an emoji
+        return host.encode("idna").decode()
+
+
+def _quoted(text):
+    """Percent-encode what a path or a query may not hold, and a percent sign that begins no escape."""
+    text = re.sub("%(?![0-9a-fA-F]{2})", "%25", text)
+    return quote(text, safe=_AS_IT_IS, errors="surrogateescape")  # bytes of a header that are not UTF-8 stay so
+
+
+def request_of(url):
+    """Return the `httpcore2.URL` and the header Host for a `url` that `as_ascii` returned.
+
+    From a string, httpcore2 would drop what follows a `;`, and take an IPv6 host for Host as it is.
+    """
+    parts = urlsplit(url)
+    target = f"/{url.split('/', 3)[3]}"
+    return httpcore2.URL(scheme=parts.scheme, host=parts.hostname, port=parts.port, target=target), parts.netloc

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyter_server.utils import url_path_join
 from tornado.iostream import StreamBufferFullError
-from tornado.web import Finish, GZipContentEncoding, HTTPError
+from tornado.web import Finish, GZipContentEncoding, HTTPError, RedirectHandler
 from traitlets import Integer
 from voila.tornado.handler import TornadoVoilaHandler
 
@@ -37,6 +38,13 @@ NOTHING = "Nothing is here", "There is no page at this address."
 class Door(IdentityProvider):
     """Lets every visitor in, but nobody whom another site sends to change something."""
 
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        voila = self.parent  # which is about to build addresses by adding to these
+        voila.base_url, voila.server_url = (
+            re.sub("/+", "/", f"/{url}/") for url in (voila.base_url, voila.server_url or voila.base_url)
+        )
+
     async def get_user(self, handler):
         """The visitor; raises HTTP error 403 for a request that changes something and comes from another site.
 
@@ -48,8 +56,8 @@ class Door(IdentityProvider):
             site = urlsplit(request.headers.get("Origin", "")).netloc
             if site != request.host or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
                 raise HTTPError(403, "A page of another site may not do this.")
-        if kernel_id := handler.path_kwargs.get("kernel_id"):
-            handler.kernel_manager.seen(kernel_id)
+        if isinstance(handler, KernelHandler):  # the page asks every five seconds; a refused websocket tells nothing
+            handler.kernel_manager.seen(handler.path_kwargs["kernel_id"])
         return await super().get_user(handler) if self.token else User("visitor")
 
     def get_handlers(self):
@@ -69,8 +77,13 @@ class Door(IdentityProvider):
             address, headers = "/voila/render/(.*)", voila.app.settings["headers"]
             # the list of pages compiles what it checks its settings with
             headers[POLICY] = headers[POLICY].replace("script-src ", "script-src 'unsafe-eval' ")
-        handlers = [("/healthz", HealthHandler), ("/robots.txt", RobotsHandler), (address, PageHandler, page)]
-        return [(url_path_join(voila.server_url, path), *rest) for path, *rest in handlers]
+        handlers = []
+        if voila.server_url != "/":
+            handlers.append(
+                (voila.server_url.rstrip("/"), RedirectHandler, {"url": voila.base_url, "permanent": False})
+            )
+        own = [("/healthz", HealthHandler), ("/robots.txt", RobotsHandler), (address, PageHandler, page)]
+        return handlers + [(url_path_join(voila.server_url, path), *rest) for path, *rest in own]
 
 
 class Compressed(GZipContentEncoding):
@@ -82,6 +95,8 @@ class Compressed(GZipContentEncoding):
 class PageHandler(TornadoVoilaHandler):
     """The page, which costs a kernel; where there is no place for one, words and the promise to try again."""
 
+    _sending = None
+
     async def get(self, path=None):
         """The page, for who asks for HTML, as browsers do; health checks and the like get its name and no kernel."""
         pictures = self.voila_configuration.file_allowlist
@@ -89,13 +104,21 @@ class PageHandler(TornadoVoilaHandler):
             return self.redirect_to_file(path)  # beside the notebook
         self._find(path)
         if "text/html" in self.request.headers.get("Accept", ""):
+            self._sending = asyncio.current_task()
             return await super().get(path)
         name = Path(self.notebook_path or path).stem.replace("_", " ").title()
         self._say(name, "This is a page for browsers: open it in one.")
 
+    def on_connection_close(self):
+        """The visitor has left before the page was sent."""
+        super().on_connection_close()
+        if self._sending:
+            self.kernel_manager.leave(self._sending)
+
     def write(self, chunk):
         """Add a part to the page; ends the request of a visitor who has left, with which tornado would go on."""
         if self._left():
+            self.on_connection_close()  # which tornado may be about to call
             raise Finish
         super().write(chunk)
 

@@ -34,10 +34,12 @@ def main(channel, exports):
     try:
         report = warm_up(exports)
     except BaseException as error:
-        channel.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
+        with suppress(ConnectionError):
+            channel.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
-    channel.send(json.dumps(report).encode())
-    serve(channel)
+    with suppress(ConnectionError):  # the server ended before it read, or while it was to be answered
+        channel.send(json.dumps(report).encode())
+        serve(channel)
 
 
 def warm_up(exports):
@@ -72,38 +74,48 @@ def warm_up(exports):
 
 
 def serve(channel):
-    """Answer each request for a kernel with its pid and its pidfd; when the other side is gone, end all kernels."""
+    """Answer each request for a kernel with its pid and its pidfd; when the other side is gone, end all kernels.
+
+    Raises ConnectionError, after that, where the other side left something unread.
+    """
     kernels = {}  # the pidfd of each, which is readable once it has ended, and its pid
     poller = select.poll()
     poller.register(channel, select.POLLIN)
-    while True:
-        for ready, _ in poller.poll():
-            if ready in kernels:
-                poller.unregister(ready)
-                os.waitpid(kernels.pop(ready), 0)
-                os.close(ready)
-            elif files := socket.recv_fds(channel, 16, 1)[1]:
-                with open(files[0], "rb") as file:
-                    file.seek(0)
-                    request = json.load(file)
-                try:
-                    pid = os.fork()
-                except OSError as error:  # there are as many processes as the system allows
-                    channel.send(str(error).encode())
-                    continue
-                if pid == 0:
-                    channel.close()
-                    for pidfd in kernels:
-                        os.close(pidfd)
-                    become_kernel(**request)
-                pidfd = os.pidfd_open(pid)
-                kernels[pidfd] = pid
-                poller.register(pidfd, select.POLLIN)
-                socket.send_fds(channel, [json.dumps(pid).encode()], [pidfd])
-            else:
-                for pidfd in kernels:
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                return
+    try:
+        while True:
+            for ready, _ in poller.poll():
+                if ready in kernels:
+                    poller.unregister(ready)
+                    os.waitpid(kernels.pop(ready), 0)
+                    os.close(ready)
+                elif files := socket.recv_fds(channel, 16, 1)[1]:
+                    fork(channel, files[0], kernels, poller)
+                else:
+                    return
+    finally:
+        for pidfd in kernels:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def fork(channel, request, kernels, poller):
+    """Fork a kernel for the open file `request`, tell so over `channel`, and add it to `kernels` and `poller`."""
+    with open(request, "rb") as file:
+        file.seek(0)
+        request = json.load(file)
+    try:
+        pid = os.fork()
+    except OSError as error:  # there are as many processes as the system allows
+        channel.send(str(error).encode())
+        return
+    if pid == 0:
+        channel.close()
+        for pidfd in kernels:
+            os.close(pidfd)
+        become_kernel(**request)
+    pidfd = os.pidfd_open(pid)
+    kernels[pidfd] = pid
+    poller.register(pidfd, select.POLLIN)
+    socket.send_fds(channel, [json.dumps(pid).encode()], [pidfd])
 
 
 def become_kernel(args, env, cwd):

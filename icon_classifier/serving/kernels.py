@@ -21,13 +21,17 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from tornado.web import HTTPError
 from traitlets import Integer, default
 
+from ..shell_channel import ShellChannel
 from . import memory
 from .forking import ForkProvisioner, ForkServer, Unforkable, arguments_of, exports_of
 from .port import refusal
+from .presence import Visits
 
 
 class VisitorKernelClient(AsyncKernelClient):
     """Runs the page's cells in one visitor's kernel."""
+
+    shell_channel_class = ShellChannel
 
     async def wait_for_ready(self, timeout=60):
         """Wait until the kernel answers; end one that does not within `timeout` seconds.
@@ -86,8 +90,12 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         0, config=True, help="At most so many visitors at a time; 0: as many as memory allows. ICON_VISITORS overrides."
     )
     absence = Integer(
-        40, config=True, help="Seconds after which a kernel ends that no page is connected to; it may be on its way."
+        40, config=True, help="Seconds after which a kernel ends whose page was connected, and is heard of no more."
     )
+    arrival = Integer(
+        20, config=True, help="The same for a page that has never connected; it may be on its way to a slow phone."
+    )
+    patience = Integer(10, config=True, help="The same for such a page while its place is wanted by a newcomer.")
 
     @default("kernel_manager_class")
     def _our_kernel_manager_class(self):
@@ -101,7 +109,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         memory.open_files()
         super().__init__(**kwargs)
         self.context.max_sockets = memory.SOCKETS
-        self._arriving, self._sending, self._seen, self._endings = set(), set(), {}, set()
+        self._visits, self._yielding, self._endings = Visits(), set(), set()
         self._plain, self._forkserver = set(), None
         self._ended, self._asking = False, ThreadPoolExecutor(1)  # one question to the warm process at a time
         self._start_forkserver()
@@ -176,31 +184,45 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     def visitors(self):
         """How many visitors there are, those included whose kernel is just being started."""
-        return len(self._arriving.union(self.list_kernel_ids()))
+        return len(self._visits.keys() | set(self.list_kernel_ids()) - self._yielding)
 
     async def start_kernel(self, *, kernel_id=None, **kwargs):
         """Start a kernel and return its id; raises HTTP error 503 where there is no place for another one."""
         room = await self.places_ready()
-        if self.visitors() >= room:  # from here to `add` nothing is awaited: nobody can slip in between
-            raise HTTPError(503, "There is no place for another visitor.")
+        absent = None
+        if self.visitors() >= room:  # from here to `begin` nothing is awaited: nobody can slip in between
+            absent = self._visits.longest_absent(self.patience)
+            if not absent:
+                raise HTTPError(503, "There is no place for another visitor.")
+            self.log.info("Kernel %s, which no page ever connected to, yields to a newcomer.", absent)
+            self._yielding.add(absent)
+            del self._visits[absent]
         kernel_id = kernel_id or str(uuid.uuid4())
-        self._arriving.add(kernel_id)
-        self._seen[kernel_id] = time.monotonic()
-        self._sending.add(kernel_id)  # until the page has been sent, or its visitor has left
-        asyncio.current_task().add_done_callback(lambda _: self._sending.discard(kernel_id))
+        visit = self._visits.begin(kernel_id, asyncio.current_task())
         try:
-            return await super().start_kernel(kernel_id=kernel_id, **kwargs)
+            if absent in self:
+                await self.shutdown_kernel(absent)
+            await super().start_kernel(kernel_id=kernel_id, **kwargs)
+            visit.started = True
+            return kernel_id
         finally:
-            self._arriving.discard(kernel_id)
+            self._yielding.discard(absent)
             if kernel_id not in self:
-                self._seen.pop(kernel_id, None)
+                self._visits.pop(kernel_id, None)
 
     # The end of kernels
 
     def seen(self, kernel_id):
         """Note that the visitor's page is there, so that the kernel is kept."""
-        if kernel_id in self._seen:
-            self._seen[kernel_id] = time.monotonic()
+        self._visits.hear(kernel_id)
+
+    def leave(self, page):
+        """Note that a visitor left while the task `page` sent them the page, so that their kernel ends soon."""
+        self._visits.leave(page)
+
+    def notify_connect(self, kernel_id):
+        super().notify_connect(kernel_id)
+        self._visits.hear(kernel_id, connected=True)
 
     def notify_disconnect(self, kernel_id):
         super().notify_disconnect(kernel_id)
@@ -208,7 +230,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     def start_buffering(self, kernel_id, session_key, channels):
         """Keep what a kernel says while its page is away; not of one that is just ending: nobody would close these."""
-        if kernel_id in self._seen:
+        if kernel_id in self._visits:
             super().start_buffering(kernel_id, session_key, channels)
             self._kernel_buffers[kernel_id]["buffer"] = Backlog()
             return
@@ -224,10 +246,9 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     async def cull_kernel_if_idle(self, kernel_id):
         """End a kernel whose page is gone; every `cull_interval` this is asked for each."""
-        if kernel_id in self._sending:
-            self.seen(kernel_id)
-        absent = time.monotonic() - self._seen.get(kernel_id, 0)
-        if not self._kernel_connections.get(kernel_id) and absent > self.absence:
+        visit = self._visits.get(kernel_id)
+        patience = self.absence if visit and visit.connected else self.arrival
+        if not self._kernel_connections.get(kernel_id) and (not visit or visit.absent() > patience):
             self.log.info("Nobody is connected to kernel %s any more.", kernel_id)
             await self.shutdown_kernel(kernel_id)
         else:
@@ -236,7 +257,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
     async def shutdown_kernel(self, kernel_id, now=True, restart=False):
         """End a kernel at once, with its connections: there is nothing in it that is worth a farewell."""
         self._check_kernel_id(kernel_id)
-        self._seen.pop(kernel_id, None)
+        self._visits.pop(kernel_id, None)
         for connection in list(ZMQChannelsWebsocketConnection._open_sockets):
             if connection.kernel_id == kernel_id:
                 connection.websocket_handler.close()

@@ -24,6 +24,7 @@ THUMBNAIL = 320  # px, the longer side of a picture with the heat map over it
 MOST = 12_500_000  # pixels of a picture; the browser sends less of all that it can read
 KEPT = 16_000_000  # bytes of pictures that a page keeps; the browser makes twenty of them 5 MB at most
 NOT_STORED = "Pictures that are shown to this page are not stored."
+NO_FILE = "There was no picture file in that. Save the picture first, then choose the file or drop it here."
 OUR_FAULT = "Something went wrong on this side, not with your picture. Please try again."
 
 
@@ -82,8 +83,8 @@ class IconPage:
             self._missing = str(error)
             self.about.value = escape(self._missing)
         self.upload = Photos(examples=examples)
-        for part in "about label upload button note look answers table facts".split():
-            getattr(self, part).add_class(f"icon-{part}")
+        for part in "style about label upload button note look answers table facts".split():
+            getattr(self, part).add_class(f"icon-{part}").add_class("icon-part")
         self._begin(0)
         self.upload.on_msg(self._receive)
         self.button.on_click(self._classify)
@@ -98,7 +99,9 @@ class IconPage:
         elif "name" in message:
             self._take(Picture(str(message["name"]), str(message["address"])), buffers)
         else:
-            self._say("There was no picture in that.")
+            self._say(
+                "There was no picture file in that. Save the picture first, then choose the file or drop it here."
+            )
 
     def _begin(self, number):
         """Other pictures: the last ones go, with what was said of them."""

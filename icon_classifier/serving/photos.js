@@ -96,23 +96,24 @@ function render({ model, el }) {
     el.append(row);
   }
 
-  // The whole page takes what is dropped or pasted: a picture beside the mark would replace the page.
+  // The whole page takes what is dropped or pasted: the browser would leave the page for a picture or a link.
   const until = new AbortController();
   const on = (event, what) => document.addEventListener(event, what, { signal: until.signal });
-  const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+  const typed = (event) => event.target.closest?.("input, textarea, [contenteditable]"); // takes text by itself
+  const dragged = (event) => event.dataTransfer?.types.includes("Files") || !typed(event);
   on("dragover", (event) => {
-    if (!holdsFiles(event)) return;
+    if (!dragged(event)) return;
     event.preventDefault();
     el.classList.add("icon-over");
   });
   on("dragleave", (event) => event.relatedTarget || el.classList.remove("icon-over"));
   on("drop", (event) => {
     el.classList.remove("icon-over");
-    if (!holdsFiles(event)) return;
+    if (!dragged(event)) return;
     event.preventDefault();
-    take(event.dataTransfer.files);
+    take(event.dataTransfer.files); // a browser may give a picture of another tab as a file; of a link there is none
   });
-  on("paste", (event) => event.target.closest?.("input, textarea, [contenteditable]") || take(event.clipboardData.files));
+  on("paste", (event) => typed(event) || take(event.clipboardData.files));
   on("click", (event) => {
     const table = event.target.closest?.(".icon-copy")?.parentElement.querySelector("table");
     if (!table) return;

@@ -15,7 +15,7 @@ from visits import answer, complaints_of, get, new_cards, open_page, pictures, p
 from icon_classifier.card import LIMITS, Card
 from icon_classifier.classifier import load_classifier
 from icon_classifier.pictures import open_picture
-from icon_classifier.serving.page import NOT_STORED
+from icon_classifier.serving.page import NO_FILE, NOT_STORED
 
 ENVIRONMENTS = {".venv": "7", ".venv-page": "8"}  # what authors have, what a host installs: their ipywidgets
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -135,7 +135,18 @@ def test_what_holds_no_picture_is_said(visitor):
     page.evaluate("getSelection().selectAllChildren(document.querySelector('h1'))")
     page.keyboard.press("Control+C")
     page.keyboard.press("Control+V")
-    expect(page.locator(".icon-note")).to_have_text("There was no picture in that.")
+    expect(page.locator(".icon-note")).to_have_text(NO_FILE)
+
+
+def test_a_link_that_is_dropped_is_answered_and_leads_nowhere(visitor):
+    page = visitor()
+    address = page.url
+    link = "<a style='position:fixed;top:0;left:0;z-index:9' href='/elsewhere'>a link</a>"
+    page.evaluate("(link) => document.body.insertAdjacentHTML('afterbegin', link)", link)
+    page.get_by_text("a link").drag_to(page.locator("h1"))
+    expect(page.locator(".icon-note")).to_have_text(NO_FILE)
+    expect(page.get_by_role("status")).to_have_text(NO_FILE)
+    assert page.url == address
 
 
 def test_the_heading_stays_in_its_place_while_the_page_opens(browser, address):
@@ -412,6 +423,10 @@ def test_make_it_yours_as_the_docs_say(browser, site, drawing, tmp_path):
         expect(button).to_be_visible(timeout=60_000)
         expect(button).to_have_css("background-color", "rgb(179, 36, 95)")
         expect(page.locator(".widget-hbox .icon-answers")).to_be_attached()
+        page.set_viewport_size({"width": 390, "height": 800})
+        for part in ("upload", "button"):
+            box = page.locator(f".icon-{part}").bounding_box()
+            assert box["width"] > 290 and box["x"] + box["width"] <= 390, "the columns are squeezed on a phone"
         expect(page.locator(".icon-label")).to_have_text("Who is this?")
         expect(page.locator(".icon-facts")).to_have_count(0)  # left out
         upload(page, drawing("star"))
@@ -434,3 +449,7 @@ def test_in_jupyterlab_the_same_notebook_is_the_page(browser, site, drawing):
         upload(page, drawing("bell"))
         press(page)
         expect(answer(page)).to_contain_text("Prediction: bell; Probability: ")
+        expect(page.locator(".icon-upload")).to_have_css("border-top-style", "dashed")  # it looks as in Voila
+        expect(page.locator(".icon-chart")).to_have_css("display", "grid")
+        button, mark = (page.locator(f".icon-{part}").bounding_box()["width"] for part in ("button", "upload"))
+        assert button == mark

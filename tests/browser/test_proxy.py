@@ -21,7 +21,7 @@ def servers(site, tmp_path_factory):
         for name in ("one", "two"):
             folder = furnish(tmp_path_factory.mktemp(name))
             shutil.copytree(site / "export", folder / "export")
-            more = "--VisitorKernelManager.absence=10"
+            more = "--VisitorKernelManager.absence=10 --VisitorKernelManager.arrival=10"
             addresses.append(stack.enter_context(serve(folder, ".venv-page", more=more, ICON_VISITORS=str(PLACES))))
             assert health(addresses[-1])["forked"]
         yield addresses
@@ -113,3 +113,20 @@ def test_visitors_of_a_server_that_hangs_find_the_other(browser, site, servers, 
         finally:
             server.resume()
         assert until(lambda: sorted(visitors(servers)) == [0, 1], 20), "it kept the kernel of who had to leave"
+
+
+@pytest.mark.parametrize(
+    "line", ["http-request deny if { hdr(Upgrade) -i websocket }", "http-request set-header Host other.example"]
+)
+def test_a_proxy_that_stops_the_websocket_is_named(browser, servers, tmp_path, line):
+    """And the kernel, which nobody can reach, ends."""
+    configuration = (ROOT / "docs/haproxy.cfg").read_text()
+    (tmp_path / "haproxy.cfg").write_text(
+        configuration.replace("    default_backend", f"    {line}\n    default_backend")
+    )
+    with proxy(tmp_path, servers, tmp_path / "haproxy.cfg") as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address, wait_until="commit")
+        expect(page.get_by_role("alert")).to_contain_text("must pass on WebSockets", timeout=60_000)
+        assert until(lambda: visitors(servers) == [0, 0], 30), "its kernel holds a place"
+        expect(page.get_by_role("button", name="Reload the page")).to_be_visible()

@@ -2,10 +2,12 @@
 
 import json
 import signal
+import socket
 import time
 import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -39,7 +41,7 @@ PLACES = 12
 
 @pytest.fixture(scope="module")
 def address(site):
-    more = "--VisitorKernelManager.absence=10"  # the last test takes the setting that visitors meet
+    more = "--VisitorKernelManager.absence=10 --VisitorKernelManager.arrival=10"  # the last test takes the real ones
     with serve(site, ".venv-page", more=more, ICON_VISITORS=str(PLACES)) as address:
         assert health(address) == {"visitors": 0, "places": PLACES, "forked": True}
         yield address
@@ -168,6 +170,29 @@ def test_twenty_at_once_are_served_or_kindly_refused(address, server):
     assert len({kernel_of(text) for text in served}) == PLACES
     assert len(kernels(server)) <= PLACES  # some may be gone: no page connects, and here they end after ten seconds
     assert seconds < 20 * alone, f"the slowest waited {seconds:.1f} s, a visitor alone {alone:.1f} s"
+
+
+def test_who_never_connects_makes_room_and_a_slow_phone_keeps_its_place(browser, site):
+    with serve(site, ".venv-page", ICON_VISITORS="3") as address, browser.new_context() as context:
+        server = server_of(address)
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", urlsplit(address).port)) as raw:
+                raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n")
+                time.sleep(0.05)  # it is begun
+        assert until(lambda: health(address)["visitors"] == 0 and not kernels(server), 12), "aborted visits take places"
+        phone = context.new_page()
+        phone.route("**/voila.js", lambda route: None)  # what it waits for comes later
+        phone.goto(address, wait_until="commit")
+        phone.wait_for_function("document.body?.dataset.kernelId")
+        mine = phone.evaluate("document.body.dataset.kernelId")
+        with visit(browser, address) as other:
+            program = kernel_of(get(address)[2])
+            assert get(address)[0] == 503, "it may be on its way"
+            assert until(lambda: get(address)[0] == 200, 20), "a page that nobody opened locks a newcomer out"
+            assert get(f"{address}api/kernels/{program}")[0] == 404
+            assert get(f"{address}api/kernels/{mine}")[0] == 200 and get(address)[0] == 503
+            assert len(kernels(server)) == 3
+            expect(other.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_killed_kernel_costs_its_visitor_a_sentence(browser, address, server, site):
@@ -438,6 +463,38 @@ def test_nothing_is_served_but_the_pages_own_pictures(address, server, site):
 
 
 # The end of the server
+
+
+@pytest.mark.parametrize("visits", [0, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_without_a_traceback(site, visits, number):
+    """Also where the fork server's first message was never read, for nobody came."""
+    with serve(site, ".venv-page") as address:
+        server = server_of(address)
+        warm = warm_process(server)
+        assert until(lambda: warm.num_fds() and warm.memory_info().rss > 50_000_000, 30) and not time.sleep(1)
+        for _ in range(visits):
+            get(address)
+        server.send_signal(number)
+        assert psutil.wait_procs([server, warm], 20)[1] == []
+    log = (site / ".venv-page.log").read_text()
+    assert "Traceback" not in log and "Error" not in log, log
+
+
+def test_the_page_below_another_address(browser, site):
+    """With or without the closing slash, which its own addresses are made with."""
+    more = "--Voila.base_url=/icons"
+    with serve(site, ".venv-page", ready="icons/healthz", more=more) as address, browser.new_context() as context:
+        page = context.new_page()
+        complaints = complaints_of(page)
+        open_page(page, f"{address}icons")
+        assert page.url == f"{address}icons/"
+        upload(page, star(site))
+        press(page)
+        expect(answer(page)).to_contain_text("Prediction: star")
+        assert complaints == [] and "Disallow" in get(f"{address}icons/robots.txt")[2]
+        page.close(run_before_unload=True)
+        assert until(lambda: json.loads(get(f"{address}icons/healthz")[2])["visitors"] == 0, 5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
