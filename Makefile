@@ -21,7 +21,7 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 app: .venv/ready ## serve the page at http://localhost:8866 (PORT=...), training on the sample first where there is no model
-	@$(BIN)/python -m icon_classifier.serving.port "$(PORT)"
+	@$(BIN)/python -m icon_classifier.server.port "$(PORT)"
 	@test -f export/export.pkl -o -f export/export.onnx || $(MAKE) --no-print-directory train
 	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/voila notebooks/icon_classifier.ipynb --port=$(PORT) --no-browser

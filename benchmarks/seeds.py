@@ -10,7 +10,7 @@ import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
-from icon_classifier.card import Card
+from icon_classifier.model.card import Card
 from icon_classifier.notebook_runner import Screen, execute
 
 NOTEBOOK = Path("notebooks/train.ipynb").absolute()

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from row import row
 
-from icon_classifier.card import twin_in_words
-from icon_classifier.classifier import load_classifier, open_pickle
-from icon_classifier.pictures import open_picture
-from icon_classifier.preprocessing import prepare
+from icon_classifier.images import open_picture
+from icon_classifier.model.card import twin_in_words
+from icon_classifier.model.classifier import load_classifier, open_pickle
+from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.sample import draw_icon, find_glyphs
 
 PICKLE = "export/export.pkl"
@@ -47,7 +47,7 @@ def jpeg(image, size):
 
 def process(load, photo):
     """Run a whole process: import, load with the named function, and one prediction."""
-    code = f"import sys; from icon_classifier.classifier import {load} as load"
+    code = f"import sys; from icon_classifier.model.classifier import {load} as load"
     code += f"; load({PICKLE!r}).predict(sys.stdin.buffer.read())"
     subprocess.run([sys.executable, "-c", code], input=photo, check=True, capture_output=True)
 

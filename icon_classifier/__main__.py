@@ -6,9 +6,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from .card import Card, CardError
-from .classifier import ExportError, load_classifier
-from .pictures import PictureError
+from .images import PictureError
+from .model.card import Card, CardError
+from .model.classifier import ExportError, load_classifier
 
 
 def main(argv=None):
@@ -80,7 +80,7 @@ def run_card(args):
 
 
 def run_check(args):
-    from .check import checks
+    from .server.preflight import checks
 
     code = 0
     for what, found, todo in checks(args.project):

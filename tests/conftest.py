@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from icon_classifier.check import Failed, procfile, served
+from icon_classifier.server.preflight import Failed, procfile, served
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,7 +39,7 @@ def surest(site, label):
 
     Each training finds another network, and each network errs on other drawings.
     """
-    from icon_classifier.classifier import load_classifier
+    from icon_classifier.model.classifier import load_classifier
 
     files = sorted((site / "photos/sample/valid" / label).iterdir())
     predictions = load_classifier(site / "export/export.pkl").predict_many(files)

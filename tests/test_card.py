@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from icon_classifier.card import Card, CardError, error_figure, in_words, sha256_of
+from icon_classifier.model.card import Card, CardError, error_figure, in_words, sha256_of
 
 CARD = Card(
     names=("bell", "Beyoncé"),

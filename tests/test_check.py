@@ -6,7 +6,7 @@ import shutil
 import pytest
 from conftest import ROOT, furnish, python
 
-from icon_classifier import check
+from icon_classifier.server import preflight
 
 
 @pytest.fixture
@@ -46,16 +46,16 @@ def test_where_all_is_well(project):
 )
 def test_failures_say_what_to_do(project, examine, spoil, found, todo):
     spoil(project)
-    with pytest.raises(check.Failed, match=found) as failure:
-        getattr(check, examine)(project)
+    with pytest.raises(preflight.Failed, match=found) as failure:
+        getattr(preflight, examine)(project)
     assert todo in failure.value.todo
 
 
 def test_too_large_a_slug_fails(project, monkeypatch):
-    monkeypatch.setattr(check, "SLUG", 1000)
-    monkeypatch.setattr(check.sysconfig, "get_path", lambda _: str(project / "notebooks"))
-    with pytest.raises(check.Failed, match="MB compressed, of at most 0"):
-        check._slug(project)
+    monkeypatch.setattr(preflight, "SLUG", 1000)
+    monkeypatch.setattr(preflight.sysconfig, "get_path", lambda _: str(project / "notebooks"))
+    with pytest.raises(preflight.Failed, match="MB compressed, of at most 0"):
+        preflight._slug(project)
 
 
 def test_a_failure_is_a_line_and_an_exit_code(project):

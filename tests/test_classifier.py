@@ -2,15 +2,13 @@
 
 import json
 import pickle
-import re
 import shutil
 
 import pytest
-from conftest import ROOT, python
 from PIL import Image
 
-from icon_classifier.classifier import ExportError, load_classifier
-from icon_classifier.pictures import PictureError
+from icon_classifier.images import PictureError
+from icon_classifier.model.classifier import ExportError, load_classifier
 
 
 @pytest.fixture
@@ -61,26 +59,3 @@ def test_a_damaged_export_is_refused_in_words(export, content):
     path.write_bytes(path.read_bytes()[:100_000] if content == "truncated" else content)
     with pytest.raises(ExportError, match="not a fastai image classifier"):
         load_classifier(path)
-
-
-def test_the_floors():
-    """The page imports neither the training side nor, before an export is read, fastai or torch."""
-    code = "import sys, icon_classifier.serving.page; print(*sorted(sys.modules))"
-    loaded = python("-c", code).stdout.split()
-    assert "icon_classifier.serving.page" in loaded
-    assert not {"fastai", "torch", "icon_classifier.training"} & set(loaded)
-    floors = [
-        ROOT / "icon_classifier" / name
-        for name in (
-            "pictures.py",
-            "card.py",
-            "preprocessing.py",
-            "classifier.py",
-            "learner.py",
-            "network.py",
-            "heat.py",
-            "check.py",
-        )
-    ]
-    for module in [*floors, *(ROOT / "icon_classifier/serving").glob("*.py")]:
-        assert not re.search(r"^\s*(from|import) \S*training", module.read_text(), re.MULTILINE), module

@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import python
 
-from icon_classifier.classifier import load_classifier
+from icon_classifier.model.classifier import load_classifier
 
 
 def run(*args, cwd=None, environment=".venv-page"):

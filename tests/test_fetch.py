@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from icon_classifier.gathering.fetch import Fetcher
-from icon_classifier.gathering.links import FetchError
-from icon_classifier.gathering.public import as_ascii
+from icon_classifier.dataset.download import Fetcher
+from icon_classifier.dataset.links import FetchError
+from icon_classifier.dataset.network_guard import as_ascii
 
 
 class Server(socketserver.ThreadingTCPServer):

@@ -14,12 +14,12 @@ from standin.engine import engine, result
 from standin.photos import icon, icons_of, photos
 from test_train import printed
 
-from icon_classifier.gathering.fetch import Fetcher
-from icon_classifier.gathering.links import FetchError
-from icon_classifier.gathering.manifest import COLUMNS, KEPT, Manifest
-from icon_classifier.gathering.polite import unwanted
-from icon_classifier.gathering.public import is_public
-from icon_classifier.gathering.search import SearchError, SearchRefused
+from icon_classifier.dataset.download import Fetcher
+from icon_classifier.dataset.links import FetchError
+from icon_classifier.dataset.manifest import COLUMNS, KEPT, Manifest
+from icon_classifier.dataset.network_guard import is_public
+from icon_classifier.dataset.robots import unwanted
+from icon_classifier.dataset.search import SearchError, SearchRefused
 from icon_classifier.training.gather import contact_sheet, count_photos, forget, gather, gather_from
 
 # Each trap, how often it is among the hundred links, and a word of the reason that the manifest gives.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icon_classifier.heat import heat_over
-from icon_classifier.preprocessing import prepare, seen
+from icon_classifier.model.heatmap import heat_over
+from icon_classifier.model.preprocessing import prepare, seen
 
 RULE = {"size": [60, 40], "resample": 2, "div": 1, "mean": None, "std": None, "val_xtra": 0.14, "pad_mode": "zeros"}
 SIZE = (240, 200)

@@ -48,7 +48,7 @@ def test_binder_installs_what_a_host_does_and_the_package():
 def test_the_button_starts_what_the_procfile_names():
     app = json.loads((ROOT / "app.json").read_text())
     assert [*app["formation"]] == [(ROOT / "Procfile").read_text().partition(":")[0]]
-    code = (ROOT / "icon_classifier/serving/kernels.py").read_text()
+    code = (ROOT / "icon_classifier/server/kernel_manager.py").read_text()
     assert all(variable in code for variable in app["env"])
 
 

@@ -8,15 +8,15 @@ import psutil
 import pytest
 from conftest import ROOT, python
 
-from icon_classifier.serving import memory
-from icon_classifier.serving.forking import arguments_of, exports_of
+from icon_classifier.server import capacity
+from icon_classifier.server.fork_pool import arguments_of, exports_of
 
-MB = memory.MB
+MB = capacity.MB
 
 # Starts a visitor's kernel as Voila does, in the folder argv[1], runs the lines argv[2:] there, prints what each shows.
 VISIT = """
 import asyncio, json, logging, sys, tempfile
-from icon_classifier.serving.kernels import VisitorKernelManager
+from icon_classifier.server.kernel_manager import VisitorKernelManager
 
 async def main():
     folder = tempfile.mkdtemp()  # for the sockets, as Voila's is
@@ -62,8 +62,8 @@ def folder(site, tmp_path_factory):
     return folder
 
 
-PAGE = "from icon_classifier.serving.page import IconPage; page = IconPage('../export/export.pkl')"
-SHARED = "from icon_classifier.serving import preloaded; print(page.classifier in preloaded._classifiers.values())"
+PAGE = "from icon_classifier.page.page import IconPage; page = IconPage('../export/export.pkl')"
+SHARED = "from icon_classifier.page import preload; print(page.classifier in preload._classifiers.values())"
 PREDICTS = """import io; from PIL import Image; file = io.BytesIO(); Image.new("RGB", (90, 80), "red").save(file, "PNG")
 print(sum(page.classifier.predict(file.getvalue()).probabilities.values()))"""
 COMM = "print(sorted(get_ipython().kernel.comm_manager.targets))"
@@ -118,7 +118,7 @@ def test_without_an_export_kernels_are_forked_all_the_same(folder, tmp_path):
 )
 def test_where_forking_is_impossible_kernels_are_plain_and_the_log_says_why_once(folder, tmp_path, code, reason):
     """A thread in the warm process, a broken import there, and a system without pidfds, as macOS and Windows are."""
-    only_warm = "import sys\nif 'PIL' not in sys.modules and any('forkserver' in a for a in sys.orig_argv):\n    "
+    only_warm = "import sys\nif 'PIL' not in sys.modules and any('fork_server' in a for a in sys.orig_argv):\n    "
     everywhere = "pidfd" in code
     (tmp_path / "sitecustomize.py").write_text(code if everywhere else only_warm + code)
     env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
@@ -136,9 +136,9 @@ def scarce():
     left.pop()
     return fork()
 os.fork = scarce""")
-    (tmp_path / "sitecustomize.py").write_text("import sys\nif 'forkserver' in str(sys.orig_argv): import scarce")
+    (tmp_path / "sitecustomize.py").write_text("import sys\nif 'fork_server' in str(sys.orig_argv): import scarce")
     code = """import asyncio, sys, tempfile; from tornado.web import HTTPError
-from icon_classifier.serving.kernels import VisitorKernelManager
+from icon_classifier.server.kernel_manager import VisitorKernelManager
 async def main():
     kernels = VisitorKernelManager(root_dir=sys.argv[1], connection_dir=tempfile.mkdtemp())
     first = await kernels.start_kernel(kernel_name="python3", path="")
@@ -154,8 +154,8 @@ asyncio.run(main())"""
 
 
 def test_the_serving_half_loads_without_fastai_and_without_training():
-    code = """import sys; import icon_classifier.serving.kernels, icon_classifier.serving.forkserver
-import icon_classifier.serving.door, icon_classifier.serving.page
+    code = """import sys; import icon_classifier.server.kernel_manager, icon_classifier.server.fork_server
+import icon_classifier.server.handlers, icon_classifier.page.page
 print([name for name in sys.modules if name.split(".")[0] in ("fastai", "torch") or "classifier.training" in name])"""
     assert python("-c", code).stdout.strip() == "[]"
 
@@ -199,25 +199,25 @@ def test_the_limit_is_the_machines_or_the_groups(tmp_path, files, expected):
         path = tmp_path / ("proc/self/cgroup" if name == "cgroup" else f"sys/fs/cgroup/{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert memory.limit(tmp_path) == expected * MB
+    assert capacity.limit(tmp_path) == expected * MB
 
 
 def test_the_limit_of_this_machine_is_no_more_than_it_has():
-    assert 64 * MB < memory.limit() <= psutil.virtual_memory().total
+    assert 64 * MB < capacity.limit() <= psutil.virtual_memory().total
 
 
 @pytest.mark.parametrize(("soft", "hard", "most"), [(300, 300, 10), (300, 2100, 100)])
 def test_no_more_visitors_than_files_can_be_opened(soft, hard, most):
     code = f"""import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
-from icon_classifier.serving import memory
-print(memory.places(None, 1 << 40), memory.places(None, 512 << 20), *resource.getrlimit(resource.RLIMIT_NOFILE))"""
+from icon_classifier.server import capacity
+print(capacity.places(None, 1 << 40), capacity.places(None, 512 << 20), *resource.getrlimit(resource.RLIMIT_NOFILE))"""
     assert python("-c", code).stdout.split() == [str(most), "1", str(hard), str(hard)]
 
 
 def test_one_picture_at_a_time(tmp_path):
     """Two processes at work would both write their beginning before either writes its end."""
-    work = """import sys, time; from icon_classifier.serving.memory import turn
-with turn(), open(sys.argv[1], "a", buffering=1) as log:
+    work = """import sys, time; from icon_classifier.page.decode_lock import decode_lock
+with decode_lock(), open(sys.argv[1], "a", buffering=1) as log:
     log.write("begin "); time.sleep(.4); log.write("end ")"""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -228,7 +228,7 @@ with turn(), open(sys.argv[1], "a", buffering=1) as log:
 
 @pytest.mark.parametrize(("visitors", "expected"), [("3", 3), ("0", None), ("many", None)])
 def test_the_number_of_visitors_can_be_set(folder, visitors, expected):
-    code = """import asyncio; from icon_classifier.serving.kernels import VisitorKernelManager
+    code = """import asyncio; from icon_classifier.server.kernel_manager import VisitorKernelManager
 async def main():
     kernels = VisitorKernelManager(); print(await kernels.places_ready()); await kernels.shutdown_all()
 asyncio.run(main())"""

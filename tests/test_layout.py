@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from standin.photos import icon, photos
 
-from icon_classifier.gathering.datasets import dataset_of
-from icon_classifier.gathering.layout import in_words, is_label
-from icon_classifier.gathering.links import SourceError
-from icon_classifier.gathering.manifest import COLUMNS, Manifest
-from icon_classifier.gathering.roads import read_source
+from icon_classifier.dataset.datasets import dataset_of
+from icon_classifier.dataset.layout import in_words, is_label
+from icon_classifier.dataset.links import SourceError
+from icon_classifier.dataset.manifest import COLUMNS, Manifest
+from icon_classifier.dataset.sources import read_source
 from icon_classifier.training.clean import put_aside, put_back, relabel
 from icon_classifier.training.gather import count_photos, find_photos, forget, gather, gather_from
 

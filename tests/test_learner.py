@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from icon_classifier.classifier import ExportError, load_classifier, open_pickle
+from icon_classifier.model.classifier import ExportError, load_classifier, open_pickle
 from icon_classifier.training.export import CompileError, compile_export, finish_export
 
 CROP = fv.Resize(32)

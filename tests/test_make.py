@@ -15,8 +15,8 @@ import psutil
 import pytest
 from conftest import ROOT, furnish
 
-from icon_classifier.check import procfile
 from icon_classifier.notebook_runner import NotebookClient
+from icon_classifier.server.preflight import procfile
 
 RUN = ROOT / "notebooks/run.py"
 ENVIRONMENT = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "TYPED_"))}
@@ -184,7 +184,7 @@ def test_steps_prints_and_epochs_are_seen_as_they_come(tmp_path):
     ("code", "last"),
     [
         ("assert source == 'x', f'source is x, not {source!r}'", "source is x, not 'sample'"),
-        ("from icon_classifier.card import CardError\nraise CardError('The card is old.')", "The card is old."),
+        ("from icon_classifier.model.card import CardError\nraise CardError('The card is old.')", "The card is old."),
         ("{}['star']", "KeyError: 'star'"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "The notebook's kernel was ended from outside"),
     ],

@@ -24,8 +24,8 @@ from profiles import (
     table_of,
 )
 
-from icon_classifier.pictures import MAX_PIXELS, PictureError, open_picture
-from icon_classifier.serving.memory import WORK
+from icon_classifier.images import MAX_PIXELS, PictureError, open_picture
+from icon_classifier.server.capacity import WORK
 
 RED, BLUE, WHITE = (254, 0, 0), (0, 0, 254), (255, 255, 255)
 
@@ -148,7 +148,7 @@ def test_a_photo_of_twelve_megapixels_takes_the_memory_that_the_page_keeps_for_o
     profile = {"LA": LINEAR_GREY, "CMYK": PRESS}.get(mode, P3)
     image = Image.new("RGB", (4032, 3024), RED).convert(mode)
     image.save(tmp_path / "photo", format, progressive=mode == "RGB", icc_profile=profile)
-    code = """import re, sys; from icon_classifier.pictures import open_picture; from pathlib import Path
+    code = """import re, sys; from icon_classifier.images import open_picture; from pathlib import Path
 here, photo = Path("/proc/self"), Path(sys.argv[1]).read_bytes()
 most = lambda what: int(re.search(what + r":\\s+(\\d+)", (here / "status").read_text())[1]) / 1024
 open_picture(Path(sys.argv[2]).read_bytes()); (here / "clear_refs").write_text("5"); before = most("VmRSS")
@@ -482,7 +482,7 @@ def test_heic_that_is_refused(hurt, word):
 def test_heic_leaves_no_thread_and_can_be_missing(tmp_path):
     """The process that kernels are forked from may have one thread only."""
     (tmp_path / "photo").write_bytes(encoded(two_halves(size=(600, 400)), "HEIF"))
-    code = """import os, sys; sys.modules.update(eval(sys.argv[2])); from icon_classifier.pictures import open_picture
+    code = """import os, sys; sys.modules.update(eval(sys.argv[2])); from icon_classifier.images import open_picture
 try: print(open_picture(sys.argv[1]).size, len(os.listdir("/proc/self/task")))
 except ValueError as error: print(error)"""
     photo = str(tmp_path / "photo")

@@ -12,10 +12,10 @@ from conftest import ROOT, python
 from PIL import Image
 from standin.photos import icon, photos
 
-from icon_classifier.gathering.links import SourceError
-from icon_classifier.gathering.manifest import Manifest, ManifestError
-from icon_classifier.gathering.names import LabelError, folder_names, safe_name
-from icon_classifier.gathering.roads import read_source
+from icon_classifier.dataset.labels import LabelError, folder_names, safe_name
+from icon_classifier.dataset.links import SourceError
+from icon_classifier.dataset.manifest import Manifest, ManifestError
+from icon_classifier.dataset.sources import read_source
 from icon_classifier.training.gather import find_photos, gather_from
 
 
@@ -65,9 +65,9 @@ def test_a_folder_a_name_and_a_zip_of_such(folder, tmp_path, make):
 
 
 def test_a_zip_that_lies_or_is_locked(tmp_path, monkeypatch):
-    from icon_classifier.gathering import roads
+    from icon_classifier.dataset import sources
 
-    monkeypatch.setattr(roads, "LARGEST", 1_000_000)
+    monkeypatch.setattr(sources, "LARGEST", 1_000_000)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("heart/bomb.jpg", bytes(50_000_000))
         archive.writestr("../heart/up.jpg", icon("heart", 1))
@@ -294,7 +294,7 @@ def test_a_manifest_that_is_none_is_a_sentence(tmp_path):
 
 
 def test_gathering_needs_neither_fastai_nor_torch():
-    modules = sorted(path.stem for path in (ROOT / "icon_classifier/gathering").glob("*.py") if path.stem != "__init__")
-    code = "import sys\n" + "".join(f"import icon_classifier.gathering.{module}\n" for module in modules)
+    modules = sorted(path.stem for path in (ROOT / "icon_classifier/dataset").glob("*.py") if path.stem != "__init__")
+    code = "import sys\n" + "".join(f"import icon_classifier.dataset.{module}\n" for module in modules)
     run = python("-c", code + "print([m for m in ('fastai', 'torch', 'jmd_imagescraper', 'ddgs') if m in sys.modules])")
     assert run.stdout.strip() == "[]", run.stderr

@@ -7,7 +7,7 @@ import pytest
 from conftest import python
 from standin.engine import QUOTINGS, engine, result
 
-from icon_classifier.gathering.search import Query, SearchError, SearchRefused, by_ddgs, by_jmd, search
+from icon_classifier.dataset.search import Query, SearchError, SearchRefused, by_ddgs, by_jmd, search
 
 BOUND = 10  # s
 

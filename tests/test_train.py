@@ -15,10 +15,10 @@ from conftest import ROOT, run_notebook
 from PIL import Image, ImageDraw
 from standin.photos import icon
 
-from icon_classifier.card import Card
-from icon_classifier.gathering.manifest import Manifest
-from icon_classifier.pictures import open_picture
-from icon_classifier.preprocessing import prepare
+from icon_classifier.dataset.manifest import Manifest
+from icon_classifier.images import open_picture
+from icon_classifier.model.card import Card
+from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.export import preprocessing_of
 from icon_classifier.training.gather import count_photos, fit_batch_size, gather_from, split_of_its_own, unchecked
 

@@ -11,10 +11,10 @@ import pytest
 from conftest import ROOT, python
 from PIL import Image
 
-from icon_classifier.card import Card, sha256_of
-from icon_classifier.classifier import ExportError, load_classifier, open_pickle, open_twin
-from icon_classifier.pictures import PictureError, open_picture
-from icon_classifier.preprocessing import prepare
+from icon_classifier.images import PictureError, open_picture
+from icon_classifier.model.card import Card, sha256_of
+from icon_classifier.model.classifier import ExportError, load_classifier, open_pickle, open_twin
+from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.sample import NAMES, OTHERS, draw_icon, find_glyphs, make_sample, write_icons
 
 SEED = 0  # of the untrained networks; the tests hold with any
@@ -78,7 +78,7 @@ def planted(photos, item, batch, arch, pictures):
     import torch
     from fastai.vision import all as fv
 
-    from icon_classifier.network import Network, parts
+    from icon_classifier.model.network import Network, parts
     from icon_classifier.training.learn import features_and_scores
 
     block = fv.DataBlock(
@@ -355,7 +355,7 @@ def test_a_network_that_onnx_lacks_is_refused_in_words(finished, tmp_path):
 
 def test_on_a_host_a_pickle_without_its_twin_says_what_to_run(export):
     (export / "export.onnx").unlink()
-    load = f"from icon_classifier.classifier import load_classifier as f; f({str(export / 'export.pkl')!r})"
+    load = f"from icon_classifier.model.classifier import load_classifier as f; f({str(export / 'export.pkl')!r})"
     run = python("-c", load, environment=".venv-page")
     assert run.returncode and "run: icon-classifier compile" in run.stderr.splitlines()[-1]
 
@@ -363,7 +363,7 @@ def test_on_a_host_a_pickle_without_its_twin_says_what_to_run(export):
 LOAD = """
 import os, sys
 if {quiet}:
-    from icon_classifier.classifier import load_classifier
+    from icon_classifier.model.classifier import load_classifier
     load_classifier({path!r}).predict({picture!r})
 else:
     import onnxruntime

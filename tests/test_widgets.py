@@ -9,10 +9,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from icon_classifier.card import Card
-from icon_classifier.classifier import Prediction, load_classifier
-from icon_classifier.serving.markup import bars, figure, in_a_sentence, table, unfold
-from icon_classifier.serving.page import KEPT, OUR_FAULT, IconPage
+from icon_classifier.model.card import Card
+from icon_classifier.model.classifier import Prediction, load_classifier
+from icon_classifier.page.page import KEPT, OUR_FAULT, IconPage
+from icon_classifier.page.render import bars, figure, in_a_sentence, table, unfold
 
 MARKUP = "<img src=x onerror=alert(1)>"
 

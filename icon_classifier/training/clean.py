@@ -7,7 +7,7 @@ __all__ = ['put_aside', 'put_back', 'relabel']
 
 # %% ../../notebooks/library/02_clean.ipynb #d1656429
 from pathlib import Path
-from ..gathering.manifest import EXCLUDED, KEPT, Manifest, is_dataset
+from ..dataset.manifest import EXCLUDED, KEPT, Manifest, is_dataset
 
 # %% ../../notebooks/library/02_clean.ipynb #921b6feb
 def _move(file, folder):

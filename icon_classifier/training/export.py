@@ -22,12 +22,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from sklearn.metrics import ConfusionMatrixDisplay
 from torch import nn
 from .. import __version__
-from ..card import Card, CardError, error_figure, sha256_of
-from ..classifier import PARTIAL, TWIN, ExportError, open_pickle, open_twin
-from ..learner import TOLERANCE, after_opening, called, difference_from_fastai, trial_pictures
-from ..network import Network
-from ..pictures import open_picture
-from ..preprocessing import prepare
+from ..model.card import Card, CardError, error_figure, sha256_of
+from ..model.classifier import PARTIAL, TWIN, ExportError, open_pickle, open_twin
+from ..model.learner import TOLERANCE, after_opening, called, difference_from_fastai, trial_pictures
+from ..model.network import Network
+from ..images import open_picture
+from ..model.preprocessing import prepare
 from .learn import present
 
 # %% ../../notebooks/library/05_export.ipynb #b74856cb
@@ -39,7 +39,7 @@ def _refuse(transform):
 
 def preprocessing_of(
     dls # fastai DataLoaders of pictures
-) -> dict: # A rule for `icon_classifier.preprocessing.prepare`
+) -> dict: # A rule for `icon_classifier.model.preprocessing.prepare`
     "How validation pictures become the network's input; raises `CompileError` for a transform that is not known"
     rule = dict(resize=None, size=None, resample=None, div=255.0, mean=None, std=None)
     for t in [*after_opening(dls), *dls.valid.after_item, *dls.valid.before_batch, *dls.valid.after_batch]:

@@ -13,17 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from fastprogress.fastprogress import progress_bar
 from PIL import Image, ImageDraw, ImageFont
-from ..gathering.aside import arrange, follow
-from ..gathering.datasets import dataset_of, normalize_added, origin_of
-from ..gathering.fetch import Fetcher
-from ..gathering.layout import SUFFIXES, in_words, is_label
-from ..gathering.links import SourceError
-from ..gathering.manifest import ASIDE, END, KEPT, OPEN, Manifest, asked, is_dataset, one_line
-from ..gathering.names import LabelError, clean_label, folder_names
-from ..gathering.roads import read_source
-from ..gathering.search import DUCKDUCKGO, Query, SearchError, SearchRefused, search
-from ..gathering.take import list_links, take
-from ..pictures import PictureError, open_picture
+from ..dataset.aside import arrange, follow
+from ..dataset.datasets import dataset_of, normalize_added, origin_of
+from ..dataset.download import Fetcher
+from ..dataset.layout import SUFFIXES, in_words, is_label
+from ..dataset.links import SourceError
+from ..dataset.manifest import ASIDE, END, KEPT, OPEN, Manifest, asked, is_dataset, one_line
+from ..dataset.labels import LabelError, clean_label, folder_names
+from ..dataset.sources import read_source
+from ..dataset.search import DUCKDUCKGO, Query, SearchError, SearchRefused, search
+from ..dataset.take import list_links, take
+from ..images import PictureError, open_picture
 
 # %% ../../notebooks/library/01_gather.ipynb #d826c47f
 MINIMUM = 5 # photos of each label: fewer cannot be both learned from and checked on

@@ -17,8 +17,8 @@ from fastai.learner import Learner
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 from torch import nn
-from ..classifier import softmax
-from ..network import Network, parts
+from ..model.classifier import softmax
+from ..model.network import Network, parts
 
 # %% ../../notebooks/library/04_learn.ipynb #640f4d18
 class WeightsError(RuntimeError):
@@ -123,7 +123,7 @@ def features_and_scores(
 KEEP, EXPLAIN, LEAST = 0.95, 0.98, 20 # share of validation pictures kept; of variance explained; pictures for a limit
 
 def familiarise(
-    learn:Learner, # Gets `learn.familiar`, which `icon_classifier.network.Network` uses, or None where it cannot be
+    learn:Learner, # Gets `learn.familiar`, which `icon_classifier.model.network.Network` uses, or None where it cannot be
     others=None    # Pictures of something else, to measure on
 ) -> dict: # `photos` and how many of them were `kept`; with `others`, `auroc` and so on and how many were `refused`
     "Learn what the training pictures have in common, to tell when a picture shows something else (ViM, 2022)"

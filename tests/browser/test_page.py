@@ -12,10 +12,10 @@ from playwright.sync_api import expect
 from profiles import P3, P3_RED, SRGB_RED
 from visits import answer, complaints_of, get, new_cards, open_page, pictures, press, ready, sent, until, upload
 
-from icon_classifier.card import LIMITS, Card
-from icon_classifier.classifier import load_classifier
-from icon_classifier.pictures import open_picture
-from icon_classifier.serving.page import NO_FILE, NOT_STORED
+from icon_classifier.images import open_picture
+from icon_classifier.model.card import LIMITS, Card
+from icon_classifier.model.classifier import load_classifier
+from icon_classifier.page.page import NO_FILE, NOT_STORED
 
 ENVIRONMENTS = {".venv": "7", ".venv-page": "8"}  # what authors have, what a host installs: their ipywidgets
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -382,7 +382,7 @@ def test_axe_finds_nothing_serious(visitor, drawing, site, tmp_path, scheme):
 def test_nothing_but_the_page_is_given_away(address):
     html = get(address)[2]
     assert "Icon Classifier" in html
-    for code in ("IconPage", "icon_classifier.serving", "import ", "export.pkl", "Traceback"):
+    for code in ("IconPage", "icon_classifier.server", "import ", "export.pkl", "Traceback"):
         assert code not in html
     for path in (
         "voila/files/notebooks/icon_classifier.ipynb",

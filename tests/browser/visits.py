@@ -188,7 +188,7 @@ def kernels(server):
 
 def warm_process(server):
     """The process that kernels are forked from, or None."""
-    return next((child for child in server.children() if "icon_classifier.serving.forkserver" in child.cmdline()), None)
+    return next((child for child in server.children() if "icon_classifier.server.fork_server" in child.cmdline()), None)
 
 
 def own_memory(processes):

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from ..card import LIMITS, in_words
-from ..classifier import ExportError, Prediction
-from ..heat import heat_over
-from ..pictures import PictureError, open_picture
-from . import markup, memory
-from .photos import Photos
-from .preloaded import find_classifier
+from ..images import PictureError, open_picture
+from ..model.card import LIMITS, in_words
+from ..model.classifier import ExportError, Prediction
+from ..model.heatmap import heat_over
+from . import render
+from .decode_lock import decode_lock
+from .preload import find_classifier
+from .upload import Photos
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,10 @@ class Picture:
 
     def draw(self, address=None):
         """Put the picture and what is said of it on the page; `address`: of another picture to show in its place."""
-        self.widget.value = markup.figure(self.name, address or self.address, self.problem, self.answer)
+        self.widget.value = render.figure(self.name, address or self.address, self.problem, self.answer)
 
     def in_words(self):
-        return self.problem or (markup.in_a_sentence(self.answer) if self.answer else "")
+        return self.problem or (render.in_a_sentence(self.answer) if self.answer else "")
 
     def row(self):
         """What the table says of it."""
@@ -77,7 +78,7 @@ class IconPage:
             self.classifier = find_classifier(export) if isinstance(export, (str, Path)) else export
             self.about.value = escape(f"This page can tell apart {in_words(self.classifier.names)}.")
             if card := self.classifier.card:
-                self.facts.value = markup.unfold("About this model", [*card.facts(), *LIMITS, NOT_STORED])
+                self.facts.value = render.unfold("About this model", [*card.facts(), *LIMITS, NOT_STORED])
                 examples = [{"name": name, "content": jpeg} for name, jpeg in card.pictures()]
         except ExportError as error:
             self._missing = str(error)
@@ -149,7 +150,7 @@ class IconPage:
             each.draw()
         if waiting:
             several = len(self._pictures) > 1
-            self.table.value = markup.table(each.row() for each in self._pictures) if several else ""
+            self.table.value = render.table(each.row() for each in self._pictures) if several else ""
             told = [f"{each.name}: {each.in_words()}" if several else each.in_words() for each in self._pictures]
             self.note.value, self.upload.said = "", " ".join(told)
             if any(each.answer and each.answer.heat is not None for each in self._pictures):
@@ -181,7 +182,7 @@ class IconPage:
     def _kindly(self, action, about):
         """Run `action`; what it raises becomes a sentence beside the picture `about`; the log has it in full."""
         try:
-            with memory.turn():
+            with decode_lock():
                 action()
         except PictureError as error:
             about.problem = str(error)

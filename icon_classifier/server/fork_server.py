@@ -55,22 +55,24 @@ def warm_up(exports):
         except ImportError:  # in another version the part may have moved; then each kernel imports it
             pass
 
-    from ..classifier import ExportError
-    from . import memory, page, preloaded  # noqa: F401
+    from ..model.classifier import ExportError
+    from ..page import preload
+    from ..page.decode_lock import trim_memory
+    from . import capacity
 
     words = []
     for path in exports:
         try:
-            preloaded.preload(path)
+            preload.preload(path)
         except ExportError as error:  # the page says the same to its visitors
             words.append(str(error))
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         raise RuntimeError(f"{threads} threads are running after the imports, and a fork copies only one of them")
     gc.collect()
-    memory.trim()
+    trim_memory()
     gc.freeze()  # a collection in a child would write to every page, and so copy it
-    return {"ready": words, "heavy": "torch" in sys.modules, "memory": memory.used([os.getpid()])}
+    return {"ready": words, "heavy": "torch" in sys.modules, "memory": capacity.used([os.getpid()])}
 
 
 def serve(channel):

@@ -17,12 +17,12 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from .classifier import ExportError, TwinClassifier, load_classifier
-from .serving import memory
-from .serving.forking import ForkServer, Unforkable, exports_of
+from ..model.classifier import ExportError, TwinClassifier, load_classifier
+from . import capacity
+from .fork_pool import ForkServer, Unforkable, exports_of
 
 SLUG = 500e6  # bytes, compressed: Heroku's limit
-MEMORY = 512 * memory.MB  # bytes: a small dyno's
+MEMORY = 512 * capacity.MB  # bytes: a small dyno's
 WAIT = 60  # s in which a host wants the port to be bound
 
 
@@ -127,11 +127,11 @@ def _server(root):
             if not _answers(address):
                 raise Failed("starts, but gives no page", f"run it by hand and read what it says: {procfile(root)}")
             taken.append(_memory(server.pid))
-    found = f"answers after {seconds:.0f} s; {taken[0] / memory.MB:.0f} MB, and "
-    found += f"{(taken[2] - taken[1]) / memory.MB:.0f} MB more for a visitor"
-    if taken[1] + memory.WORK * memory.MB > MEMORY:
-        raise Failed(found, f"that and a large photo are more than {MEMORY // memory.MB} MB; take a larger machine")
-    return f"{found}; {_places(root)} places with {MEMORY // memory.MB} MB"
+    found = f"answers after {seconds:.0f} s; {taken[0] / capacity.MB:.0f} MB, and "
+    found += f"{(taken[2] - taken[1]) / capacity.MB:.0f} MB more for a visitor"
+    if taken[1] + capacity.WORK * capacity.MB > MEMORY:
+        raise Failed(found, f"that and a large photo are more than {MEMORY // capacity.MB} MB; take a larger machine")
+    return f"{found}; {_places(root)} places with {MEMORY // capacity.MB} MB"
 
 
 def _places(root):
@@ -139,9 +139,9 @@ def _places(root):
     try:
         with closing(ForkServer(exports_of([root / "notebooks/icon_classifier.ipynb"]))) as server:
             server.wait()
-            return memory.places(server.report, MEMORY)
+            return capacity.places(server.report, MEMORY)
     except Unforkable:
-        return memory.places(None, MEMORY)
+        return capacity.places(None, MEMORY)
 
 
 def procfile(root):
@@ -192,4 +192,4 @@ def _answers(address):
 def _memory(pid):
     """The bytes that a process and its descendants use."""
     family = psutil.Process(pid).children(recursive=True)
-    return memory.used([pid, *(process.pid for process in family)])
+    return capacity.used([pid, *(process.pid for process in family)])

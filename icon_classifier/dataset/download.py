@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import httpcore2
 
 from .links import FetchError
-from .polite import PICTURES, USER_AGENT, check_headers, seconds_of
-from .public import PublicOnly, as_ascii, follow, request_of
+from .network_guard import PublicOnly, as_ascii, follow, request_of
+from .robots import PICTURES, USER_AGENT, check_headers, seconds_of
 
 REDIRECTS = 5
 ATTEMPTS = 3  # at a host that answers 429 or 503

@@ -22,10 +22,10 @@ from tornado.web import Finish, GZipContentEncoding, HTTPError, RedirectHandler
 from traitlets import Integer
 from voila.tornado.handler import TornadoVoilaHandler
 
-from . import memory
+from . import capacity
 
 POLICY = "Content-Security-Policy"
-TEMPLATE = Path(__file__).with_name("template")
+TEMPLATE = Path(__file__).with_name("templates")
 FULL = (
     "All places are taken",
     "So many people are here that there is no place left just now. This page tries again by itself in a few seconds; "
@@ -188,7 +188,7 @@ class Connection(ZMQChannelsWebsocketConnection):
     def connect(self):
         """Connect to the kernel; one connection too many is closed."""
         kernels, stream = self.multi_kernel_manager, self.websocket_handler.ws_connection.stream
-        stream.max_write_buffer_size = memory.WAITING
+        stream.max_write_buffer_size = capacity.WAITING
         if kernels._kernel_connections.get(self.kernel_id, 0) < self.most:
             return super().connect()
         kernels.notify_connect(self.kernel_id)  # for its end is counted too

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..classifier import TWIN, load_classifier
+from ..model.classifier import TWIN, load_classifier
 
 _classifiers = {}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jupyter_client.provisioning import LocalProvisioner
 
-from .forkserver import ALONE
+from .fork_server import ALONE
 
 START = 120  # seconds that importing and reading the classifier may take; fastai takes about ten
 FORK = 10  # seconds that a fork may take; it takes milliseconds
@@ -28,7 +28,7 @@ class ForkServer:
     """The warm process, seen from the server.
 
     exports: the paths of the exports that it reads before it is ready.
-    report: what it said when it was ready, see `forkserver.warm_up`.
+    report: what it said when it was ready, see `fork_server.warm_up`.
     """
 
     def __init__(self, exports):
@@ -39,7 +39,7 @@ class ForkServer:
         path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "icon_classifier.serving.forkserver", str(theirs.fileno()), *exports],
+                [sys.executable, "-P", "-m", "icon_classifier.server.fork_server", str(theirs.fileno()), *exports],
                 env={**os.environ, **ALONE, "PYTHONPATH": os.pathsep.join(path)},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -56,7 +56,7 @@ class ForkServer:
             raise Unforkable(self.report["failed"])
 
     def fork(self, **request):
-        """Block until there is a kernel; returns its (pid, pidfd). `request`: `forkserver.become_kernel`'s arguments.
+        """Block until there is a kernel; returns its (pid, pidfd). `request`: `fork_server.become_kernel`'s arguments.
 
         They go in a file, for a message may not be as long as what a visitor can write into an address.
         Raises `Unforkable`, and OSError where the system has no process more to give.

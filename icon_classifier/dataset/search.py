@@ -10,7 +10,7 @@ from enum import Enum
 from types import SimpleNamespace
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from .fetch import Fetcher
+from .download import Fetcher
 from .links import FetchError, Link, SourceError
 
 DUCKDUCKGO = "https://duckduckgo.com"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..pictures import PictureError, open_picture
+from ..images import PictureError, open_picture
 from .aside import move
+from .labels import safe_name
 from .layout import find_pictures
 from .manifest import FORGOTTEN, Manifest, is_dataset, writing
-from .names import safe_name
 from .take import LONGEST, write_photo
 
 RESERVED = {"sample", "search"}  # sources whose photos lie in the folders of these names

@@ -1,6 +1,6 @@
 """Upper floor: the kernels of all visitors: no more than memory allows, and none left behind."""
 
-# `voila.json` names `VisitorKernelManager` as the class that manages Voila's kernels. It starts `forkserver.py` with
+# `voila.json` names `VisitorKernelManager` as the class that manages Voila's kernels. It starts `fork_server.py` with
 # the server. Where forking is impossible a visitor gets a plain kernel, a process of its own, and the log says why
 # once.
 
@@ -21,11 +21,12 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from tornado.web import HTTPError
 from traitlets import Integer, default
 
+from ..page.decode_lock import trim_memory
 from ..shell_channel import ShellChannel
-from . import memory
-from .forking import ForkProvisioner, ForkServer, Unforkable, arguments_of, exports_of
+from . import capacity
+from .fork_pool import ForkProvisioner, ForkServer, Unforkable, arguments_of, exports_of
 from .port import refusal
-from .presence import Visits
+from .visits import Visits
 
 
 class VisitorKernelClient(AsyncKernelClient):
@@ -79,7 +80,7 @@ class Backlog(list):
 
     def append(self, said):
         self.size += sum(map(len, said[1]))
-        if self.size <= memory.WAITING:
+        if self.size <= capacity.WAITING:
             super().append(said)
 
 
@@ -105,10 +106,10 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         voila = kwargs.get("parent")
         if getattr(voila, "port_retries", 1) == 0 and (reason := refusal(voila.port, voila.ip)):
             sys.exit(reason)
-        memory.share()
-        memory.open_files()
+        capacity.share()
+        capacity.open_files()
         super().__init__(**kwargs)
-        self.context.max_sockets = memory.SOCKETS
+        self.context.max_sockets = capacity.SOCKETS
         self._visits, self._yielding, self._endings = Visits(), set(), set()
         self._plain, self._forkserver = set(), None
         self._ended, self._asking = False, ThreadPoolExecutor(1)  # one question to the warm process at a time
@@ -176,7 +177,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         wanted = os.environ.get("ICON_VISITORS", "")
         if wanted.isdigit() and int(wanted):
             return int(wanted)
-        return self.places or memory.places(self._forkserver.report if forked else None)
+        return self.places or capacity.places(self._forkserver.report if forked else None)
 
     def forks(self):
         """Whether kernels are forked."""
@@ -242,7 +243,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         if self._ended:  # what the server kept for a kernel hangs together in circles, 250 kB that nothing else frees
             self._ended = False
             gc.collect()
-            memory.trim()
+            trim_memory()
 
     async def cull_kernel_if_idle(self, kernel_id):
         """End a kernel whose page is gone; every `cull_interval` this is asked for each."""

@@ -1,15 +1,14 @@
 """Upper floor: memory and open files, which are what many visitors have to share."""
 
-import ctypes
-import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from ..page.decode_lock import call_allocator
+
 try:
-    import fcntl
     import resource
 except ImportError:  # Windows
-    fcntl = resource = None
+    resource = None
 
 MB = 1 << 20
 # What a visitor takes at most, in MB: (forked, plain), by what runs the model. `make bench` prints what they do take.
@@ -18,7 +17,7 @@ SERVER = 100  # MB for the server itself
 FILES = 20  # open files that a visitor takes in the server, and 100 for the server itself
 SOCKETS = 65535  # of ZeroMQ: what it can count to, where its default would do for two hundred visitors
 WAITING = 32 * MB  # for a page: what is on its way there, or kept while it is away
-WORK = 100  # MB for the one picture that is being decoded (see `turn`)
+WORK = 100  # MB for the one picture that is being decoded (see `page.decode_lock`)
 
 
 def limit(root="/"):
@@ -70,7 +69,7 @@ def open_files():
 def places(warm, available=None):
     """How many visitors memory and open files allow.
 
-    warm: what `forkserver.warm_up` returned, or None where kernels are plain.
+    warm: what `fork_server.warm_up` returned, or None where kernels are plain.
     available: bytes of memory, where it is not about this machine (see `limit`).
     """
     each = VISITOR["fastai" if warm and warm["heavy"] else "onnxruntime"][warm is None]
@@ -85,37 +84,6 @@ def _lines(path):
         return []
 
 
-def trim():
-    """Give freed memory back to the machine; the allocator of Linux keeps it otherwise. Nothing elsewhere."""
-    _allocator("malloc_trim", 0)
-
-
 def share():
     """Let all threads take memory from the same place: each of their own would keep what it once needed."""
-    _allocator("mallopt", -8, 1)  # M_ARENA_MAX
-
-
-def _allocator(function, *arguments):
-    if sys.platform == "linux":
-        try:
-            getattr(ctypes.CDLL(None), function)(*arguments)
-        except AttributeError:  # a C library other than glibc
-            pass
-
-
-@contextmanager
-def turn():
-    """Wait until no other kernel on this machine is at work, and hold them off meanwhile; give memory back after.
-
-    A large photo takes 100 MB while it is decoded: on a small machine only one at a time fits. The lock ends with the
-    process, however that ends.
-    """
-    if fcntl is None:
-        yield
-        return
-    with open(__file__, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            trim()
+    call_allocator("mallopt", -8, 1)  # M_ARENA_MAX

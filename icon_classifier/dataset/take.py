@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 
-from ..pictures import PictureError, open_picture
+from ..images import PictureError, open_picture
 from .aside import move, same_picture
 from .links import FetchError, SourceError
 from .manifest import (

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..images import open_picture
 from .card import Card, CardError, sha256_of
-from .pictures import open_picture
 from .preprocessing import prepare
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported, which happens only in `open_twin`

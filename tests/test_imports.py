@@ -1,0 +1,75 @@
+"""Imports point one way, and what the page is made of needs neither fastai nor torch."""
+
+import ast
+from pathlib import Path
+
+from conftest import ROOT, python
+
+PACKAGE = ROOT / "icon_classifier"
+# What each part may import of the others; as in CONTRIBUTING.md.
+MAY_IMPORT = {
+    "images": set(),
+    "shell_channel": set(),
+    "notebook_runner": {"shell_channel"},
+    "model": {"images"},
+    "dataset": {"images"},
+    "page": {"model", "images"},
+    "server": {"page", "model", "images", "shell_channel"},
+    "training": {"dataset", "model", "images"},
+}
+
+
+def imports_of(path):
+    """The full names of what a module imports of this package, and of the other packages."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = parts[: -node.level] if node.level else ()
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def arrows():
+    """Each part's imports of other parts: a set of (from, to). A part is a subpackage, or a module at the top."""
+    parts = {path.stem for path in PACKAGE.iterdir() if path.suffix in ("", ".py")}
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        start = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        for name in imports_of(path):
+            end = name.removeprefix("icon_classifier.").partition(".")[0]
+            if name.startswith("icon_classifier.") and end in parts - {start}:
+                found.add((start, end))
+    return found
+
+
+def test_imports_point_one_way():
+    found = {arrow for arrow in arrows() if arrow[0] not in ("__main__", "__init__", "_modidx")}
+    allowed = {(start, end) for start, ends in MAY_IMPORT.items() for end in ends}
+    assert found - allowed == set()
+    assert {("server", "page"), ("page", "model"), ("model", "images"), ("training", "dataset")} <= found
+
+
+def test_fastai_and_torch_are_imported_by_training_alone():
+    """And by model/network.py and model/learner.py, which are imported where an export.pkl is read."""
+    heavy = set()
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        names = {
+            name.partition(".")[0]
+            for node in top
+            for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+        }
+        if names & {"torch", "fastai"}:
+            heavy.add(path.relative_to(PACKAGE).as_posix())
+    assert {Path(path).parts[0] for path in heavy} == {"training", "model"}
+    assert {path for path in heavy if path.startswith("model/")} <= {"model/network.py", "model/learner.py"}
+
+
+def test_the_page_loads_without_fastai_and_torch():
+    code = "import sys, icon_classifier.server.kernel_manager, icon_classifier.page.page; print(*sorted(sys.modules))"
+    loaded = python("-c", code).stdout.split()
+    assert "icon_classifier.page.page" in loaded
+    assert not {"fastai", "torch", "icon_classifier.training"} & set(loaded)
