@@ -70,7 +70,7 @@ def test_a_visitor_reads_the_right_names(page, drawing):
     for name in ("bell", "star"):
         upload(page, drawing(name))
         expect(answer(page)).to_have_count(0)  # the last answer goes with its picture
-        page.wait_for_function("document.querySelector('.icon-card img')?.naturalWidth > 0")
+        page.wait_for_function("() => document.querySelector('.icon-card img')?.naturalWidth > 0")
         press(page)
         expect(answer(page)).to_contain_text(f"Prediction: {name}; Probability: ")
         assert 1 / 3 < float(answer(page).inner_text().split(": ")[-1]) <= 1

@@ -173,22 +173,25 @@ def test_twenty_at_once_are_served_or_kindly_refused(address, server):
 
 
 def test_who_never_connects_makes_room_and_a_slow_phone_keeps_its_place(browser, site):
-    with serve(site, ".venv-page", ICON_VISITORS="3") as address, browser.new_context() as context:
+    more = "--VisitorKernelManager.arrival=600"  # so that what ends them is neither that nor `absence`
+    with serve(site, ".venv-page", more=more, ICON_VISITORS="3") as address, browser.new_context() as context:
         server = server_of(address)
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", urlsplit(address).port)) as raw:
                 raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n")
                 time.sleep(0.05)  # it is begun
-        assert until(lambda: health(address)["visitors"] == 0 and not kernels(server), 12), "aborted visits take places"
+        assert until(lambda: health(address)["visitors"] == 0 and not kernels(server), 60), "aborted visits take places"
         phone = context.new_page()
         phone.route("**/voila.js", lambda route: None)  # what it waits for comes later
         phone.goto(address, wait_until="commit")
-        phone.wait_for_function("document.body?.dataset.kernelId")
+        phone.wait_for_function(
+            "() => document.body?.dataset.kernelId"
+        )  # a string would be eval, which the page forbids
         mine = phone.evaluate("document.body.dataset.kernelId")
         with visit(browser, address) as other:
             program = kernel_of(get(address)[2])
             assert get(address)[0] == 503, "it may be on its way"
-            assert until(lambda: get(address)[0] == 200, 20), "a page that nobody opened locks a newcomer out"
+            assert until(lambda: get(address)[0] == 200, 60), "a page that nobody opened locks a newcomer out"
             assert get(f"{address}api/kernels/{program}")[0] == 404
             assert get(f"{address}api/kernels/{mine}")[0] == 200 and get(address)[0] == 503
             assert len(kernels(server)) == 3
