@@ -20,10 +20,10 @@ def export(site, tmp_path):
 
 def test_it_names_pictures(site):
     classifier = load_classifier(site / "export/export.pkl")
-    pictures = sorted((site / "photos/sample/valid").rglob("*.png"))[::15]
+    pictures = sorted((site / "photos/sample/valid").rglob("*.png"))
     answers = [classifier.predict(picture.read_bytes()) for picture in pictures]
     wrong = sum(answer.name != picture.parent.name for answer, picture in zip(answers, pictures, strict=True))
-    assert len(pictures) == 12 and wrong <= 1
+    assert len(pictures) == 180 and wrong <= 18  # over 20 seeds of the training 0 to 5 were wrong
     for answer in answers:
         assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-4)
         assert next(iter(answer.probabilities.items())) == (answer.name, answer.probability)
