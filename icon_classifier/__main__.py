@@ -67,7 +67,7 @@ def run_compile(args):
         card = compile_export(args.pickle)
     except CompileError as error:
         return complain(error, 2)
-    print(f"{Path(args.pickle).with_name('export.onnx')}: probabilities within {card.twin['difference']:.1e}")
+    print(f"{Path(args.pickle).with_name('export.onnx')}: probabilities within {card.twin['difference']:.1e} of learn.predict's")
 
 
 def run_card(args):
