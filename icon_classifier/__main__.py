@@ -67,7 +67,8 @@ def run_compile(args):
         card = compile_export(args.pickle)
     except CompileError as error:
         return complain(error, 2)
-    print(f"{Path(args.pickle).with_name('export.onnx')}: probabilities within {card.twin['difference']:.1e} of learn.predict's")
+    twin = Path(args.pickle).with_name("export.onnx")
+    print(f"{twin}: probabilities within {card.twin['difference']:.1e} of learn.predict's")
 
 
 def run_card(args):
