@@ -54,8 +54,8 @@ def measure(browser, folder, environment, line, visitors, upload):
         time.sleep(2)
         pids = [server.pid, *(child.pid for child in server.children(recursive=True))]
         memory = {pid: psutil.Process(pid).memory_full_info() for pid in pids}
-        warm = visits.warm_process(server)
-        theirs = [memory[pid].uss for pid in pids if pid not in (server.pid, warm.pid if warm else None)]
+        fork_server = visits.fork_server(server)
+        theirs = [memory[pid].uss for pid in pids if pid not in (server.pid, fork_server.pid if fork_server else None)]
         found["private"] = max(sorted(theirs)[-visitors:]) / MB
         found["kernels"] = len(theirs)  # the page of 2021 keeps those of visitors who have gone, too
         found["together"] = sum(each.pss for each in memory.values()) / MB
@@ -97,7 +97,7 @@ def seconds(action):
 
 
 def crowd(folder):
-    """What twenty visitors at once get who find ten places."""
+    """What twenty visitors at once get when there is capacity for ten."""
     with serve(folder, ".venv-page", ICON_VISITORS="10") as address, ThreadPoolExecutor(20) as pool:
         visits.get(address + "healthz")
         answers = []
@@ -151,7 +151,7 @@ def main():
         ("first visit, cold cache: bytes", "megabytes", "MB"),
     ):
         row(what, here[key], there[key], "2021", unit)
-    print(f"20 visitors at once, 10 places: {at_once}")
+    print(f"20 visitors at once, capacity 10: {at_once}")
     print(f"200 visits of all kinds: {left} kernels left within 60 s, {after:.0f} MB kept; before: {before:.0f} MB")
     if here["private"] > 32 or here["together"] > 512 or left or after > 1.1 * before:
         sys.exit("more than the page promises: 32 MB a visitor, 512 MB together, nothing left behind")

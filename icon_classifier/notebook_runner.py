@@ -1,4 +1,4 @@
-"""Executes a notebook: shows what happens, and ends in bounded time. Needs papermill."""
+"""Executes a notebook with papermill, shows its progress, and stops it if it stalls."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from .shell_channel import ShellChannel
 
 
 class StalledError(RuntimeError):
-    """The notebook makes no progress any more; the message says what was seen."""
+    """The notebook no longer makes progress; the message says why."""
 
 
 class Screen:
@@ -77,15 +77,16 @@ class KernelManager(AsyncKernelManager):
 
 
 class NotebookClient(PapermillNotebookClient):
-    """Executes the cells, shows what happens, and ends when the kernel makes no progress any more."""
+    """Executes the cells, shows their progress, and stops if the kernel stalls."""
 
-    idle_limit = 60  # s in which a reply must follow the kernel's word that it is done with a cell
-    quiet_limit = 600  # s without a message in which the kernel must have computed something, 1 % of the time
+    idle_timeout = 60  # seconds between the kernel's status "idle" and its reply
+    quiet_timeout = 600  # seconds without a message in which the kernel must have used 1 % of a processor
     idle_since = None
 
     def __init__(self, nb_man, screen, **kwargs):
         super().__init__(nb_man, kernel_manager_class=KernelManager, on_cell_start=screen.section, **kwargs)
-        self.on_cell_execute, self.screen = self._begin, screen
+        self.on_cell_execute = self._begin
+        self.screen = screen
 
     def execute(self, **kwargs):
         """Execute the notebook; whatever interrupts it, no process is left. Raises `StalledError`."""
@@ -114,22 +115,24 @@ class NotebookClient(PapermillNotebookClient):
             raise
 
     def _begin(self, **_):
-        self.idle_since, self._heard = None, time.monotonic()
-        self._looked, self._computed = self._heard, self._computing()
+        self.idle_since = None
+        self._heard = self._looked = time.monotonic()
+        self._computed = self._computing()
 
     def _check(self):
         now = time.monotonic()
-        if self.idle_since and now - self.idle_since > self.idle_limit:
-            raise StalledError(f"its kernel has been idle for {self.idle_limit} s, but its reply never came")
-        if now - self._looked < self.quiet_limit:
+        if self.idle_since and now - self.idle_since > self.idle_timeout:
+            raise StalledError(f"its kernel has been idle for {self.idle_timeout} s, but its reply never came")
+        if now - self._looked < self.quiet_timeout:
             return
         computed = self._computing()
         if self._heard <= self._looked and abs(computed - self._computed) < 0.01 * (now - self._looked):
-            raise StalledError(f"for {self.quiet_limit} s its kernel has neither computed nor said anything")
-        self._looked, self._computed = now, computed
+            raise StalledError(f"for {self.quiet_timeout} s its kernel has neither computed nor said anything")
+        self._looked = now
+        self._computed = computed
 
     def _computing(self):
-        """The seconds of processor time that the kernel and its children have taken."""
+        """Return the seconds of processor time that the kernel and its children have used."""
         total = 0
         for process in [self.kernel, *self.kernel.children(recursive=True)]:
             with suppress(psutil.Error):

@@ -1,17 +1,17 @@
-"""The channel on which a notebook's kernel replies, for whoever executes notebooks: `notebook_runner`, and Voila."""
+"""The channel on which a kernel replies, for `notebook_runner` and for Voila, which both execute notebooks."""
 
 from jupyter_client.channels import AsyncZMQSocketChannel
 
 
 class ShellChannel(AsyncZMQSocketChannel):
-    """The channel on which the kernel replies that a cell is done; it looks again each second while it waits.
+    """The channel on which the kernel replies that a cell is done; polls each second while it waits.
 
     nbclient answers what a cell displays within an Output widget (the cleaner's photos are such) with a message on
     this channel, and jupyter_client sends it past asyncio. If the reply arrives at that moment, ZeroMQ's edge-triggered
-    file descriptor is read along with it, asyncio is never woken, and a wait without a limit never ends.
+    file descriptor is read along with it, asyncio is never woken, and a wait without a timeout never ends.
     """
 
-    check = staticmethod(lambda: None)  # called each second; raises where waiting is in vain
+    check = staticmethod(lambda: None)  # called each second; raises if the reply cannot come any more
 
     async def get_msg(self, timeout=None):
         if timeout is not None:

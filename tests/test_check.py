@@ -25,7 +25,7 @@ def test_where_all_is_well(project):
         ["ok", what] for what in ("Python", "packages", "export", "slug", "server")
     ]
     assert int(re.search(r"(\d+) MB compressed", lines[3])[1]) <= 130
-    assert int(re.search(r"(\d+) places with 512 MB", lines[4])[1]) >= 2
+    assert int(re.search(r"(\d+) visitors at a time with 512 MB", lines[4])[1]) >= 2
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_where_all_is_well(project):
         ("_export", lambda p: shutil.rmtree(p / "export"), "not usable", "make train"),
         ("_export", lambda p: (p / "export/export.onnx").write_bytes(b""), "not usable", "icon-classifier compile"),
         ("_export", lambda p: (p / "export/card.json").unlink(), "read by fastai", "icon-classifier compile"),
-        ("_server", lambda p: (p / "Procfile").write_text("web: voila --port=x"), "does not answer", "run it by hand"),
+        ("_server", lambda p: (p / "Procfile").write_text("web: voila --port=x"), "does not respond", "run it by hand"),
     ],
 )
 def test_failures_say_what_to_do(project, examine, spoil, found, todo):
@@ -52,7 +52,7 @@ def test_failures_say_what_to_do(project, examine, spoil, found, todo):
 
 
 def test_too_large_a_slug_fails(project, monkeypatch):
-    monkeypatch.setattr(preflight, "SLUG", 1000)
+    monkeypatch.setattr(preflight, "MAX_SLUG_BYTES", 1000)
     monkeypatch.setattr(preflight.sysconfig, "get_path", lambda _: str(project / "notebooks"))
     with pytest.raises(preflight.Failed, match="MB compressed, of at most 0"):
         preflight._slug(project)

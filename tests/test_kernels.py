@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT, python
 
 from icon_classifier.server import capacity
-from icon_classifier.server.fork_pool import arguments_of, exports_of
+from icon_classifier.server.fork_pool import exports_of
+from icon_classifier.server.provisioner import kernel_arguments
 
 MB = capacity.MB
 
@@ -21,12 +22,12 @@ from icon_classifier.server.kernel_manager import VisitorKernelManager
 async def main():
     folder = tempfile.mkdtemp()  # for the sockets, as Voila's is
     kernels = VisitorKernelManager(root_dir=sys.argv[1], connection_dir=folder, log=logging.getLogger("kernels"))
-    places = await asyncio.gather(*(kernels.places_ready() for _ in range(3)))  # they all wait for the warm process
-    assert len(set(places)) == 1, places
-    shown = {"places": places[0], "forked": kernels.forks(), "lines": []}
+    capacity = await asyncio.gather(*(kernels.capacity() for _ in range(3)))  # they all wait for the fork server
+    assert len(set(capacity)) == 1, capacity
+    shown = {"capacity": capacity[0], "forked": kernels.forks(), "lines": []}
     for _ in range(2):  # a reason is logged once, not for every visitor
         kernel_id = await kernels.start_kernel(kernel_name="python3", path="")
-    shown["then"] = await kernels.places_ready()
+    shown["then"] = await kernels.capacity()
     client = kernels.get_kernel(kernel_id).client()
     client.start_channels()
     await client.wait_for_ready(timeout=60)
@@ -36,7 +37,7 @@ async def main():
         shown["lines"].append("".join(part.get("text", "") or str(part.get("evalue", "")) for part in text).strip())
     client.stop_channels()
     if kernels.forks():
-        shown["warm"] = kernels._forkserver.process.pid
+        shown["fork_server"] = kernels.fork_pool.process.pid
     await kernels.shutdown_all()
     print("shown:", json.dumps(shown))
 
@@ -75,13 +76,13 @@ QUIET = "print(os.environ['ORT_DISABLE_TELEMETRY'], 'debugpy' in str(sys.modules
 def test_a_forked_kernel_shares_the_classifier(folder, environment):
     shown, log = visit(folder / "notebooks", PAGE, SHARED, PREDICTS, COMM, PARENT, QUIET, environment=environment)
     assert shown["forked"], log
-    assert shown["then"] == shown["places"], "visitors add no places"
+    assert shown["then"] == shown["capacity"], "visitors add no capacity"
     said, shared, total, targets, parent, quiet = shown["lines"]
     assert (said, shared, quiet) == ("", "True", "1 False")
     assert float(total) == pytest.approx(1, abs=1e-3)
     assert "'jupyter.widget'" in targets, "the page's widgets would not answer"
-    assert parent == f"{shown['warm']} {folder / 'notebooks'}"
-    assert not psutil.pid_exists(shown["warm"])
+    assert parent == f"{shown['fork_server']} {folder / 'notebooks'}"
+    assert not psutil.pid_exists(shown["fork_server"])
 
 
 def test_fastai_is_preloaded_where_there_is_only_the_pickle(folder, tmp_path):
@@ -92,7 +93,7 @@ def test_fastai_is_preloaded_where_there_is_only_the_pickle(folder, tmp_path):
     assert heavy["forked"], log
     assert heavy["lines"][:2] == ["", "True"] and float(heavy["lines"][2]) == pytest.approx(1, abs=1e-3)
     light, _ = visit(folder / "notebooks", environment=".venv")
-    assert heavy["places"] < light["places"] or light["places"] == 1
+    assert heavy["capacity"] < light["capacity"] or light["capacity"] == 1
 
 
 def test_an_export_that_changed_meanwhile_is_read_anew(folder, tmp_path):
@@ -102,10 +103,13 @@ def test_an_export_that_changed_meanwhile_is_read_anew(folder, tmp_path):
     assert shown["forked"] and shown["lines"][2] == "False" and float(shown["lines"][3]) == pytest.approx(1, abs=1e-3)
 
 
-def test_without_an_export_kernels_are_forked_all_the_same(folder, tmp_path):
+def test_an_export_that_cannot_be_loaded_is_logged_once_and_kernels_are_forked_all_the_same(folder, tmp_path):
     shutil.copytree(folder / "notebooks", tmp_path / "notebooks")
-    shown, _ = visit(tmp_path / "notebooks", PAGE, "print(page.about.value)")
+    shown, log = visit(tmp_path / "notebooks", PAGE, "print(page.about.value)")
     assert shown["forked"] and "To make one, run" in shown["lines"][1]
+    logged = [line for line in log.splitlines() if "could not load an export" in line]
+    assert len(logged) == 1 and "To make one, run" in logged[0], log
+    assert "could not load an export" not in visit(folder / "notebooks")[1]
 
 
 @pytest.mark.parametrize(
@@ -117,10 +121,12 @@ def test_without_an_export_kernels_are_forked_all_the_same(folder, tmp_path):
     ],
 )
 def test_where_forking_is_impossible_kernels_are_plain_and_the_log_says_why_once(folder, tmp_path, code, reason):
-    """A thread in the warm process, a broken import there, and a system without pidfds, as macOS and Windows are."""
-    only_warm = "import sys\nif 'PIL' not in sys.modules and any('fork_server' in a for a in sys.orig_argv):\n    "
+    """A thread in the fork server, a broken import there, and a system without pidfds, as macOS and Windows are."""
+    only_fork_server = (
+        "import sys\nif 'PIL' not in sys.modules and any('fork_server' in a for a in sys.orig_argv):\n    "
+    )
     everywhere = "pidfd" in code
-    (tmp_path / "sitecustomize.py").write_text(code if everywhere else only_warm + code)
+    (tmp_path / "sitecustomize.py").write_text(code if everywhere else only_fork_server + code)
     env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     shown, log = visit(folder / "notebooks", PAGE, PREDICTS, env=env)
     assert not shown["forked"] and float(shown["lines"][1]) == pytest.approx(1, abs=1e-3)
@@ -155,7 +161,7 @@ asyncio.run(main())"""
 
 def test_the_serving_half_loads_without_fastai_and_without_training():
     code = """import sys; import icon_classifier.server.kernel_manager, icon_classifier.server.fork_server
-import icon_classifier.server.handlers, icon_classifier.page.page
+import icon_classifier.server.identity, icon_classifier.server.websocket, icon_classifier.page.page
 print([name for name in sys.modules if name.split(".")[0] in ("fastai", "torch") or "classifier.training" in name])"""
     assert python("-c", code).stdout.strip() == "[]"
 
@@ -176,9 +182,9 @@ def test_what_a_notebook_names_is_preloaded(tmp_path):
 def test_only_this_pythons_ipykernel_is_forked():
     import sys
 
-    assert arguments_of([sys.executable, "-m", "ipykernel_launcher", "-f", "x.json"]) == ["-f", "x.json"]
-    assert arguments_of(["/elsewhere/bin/python", "-m", "ipykernel_launcher", "-f", "x.json"]) is None
-    assert arguments_of([sys.executable, "-m", "another_kernel", "-f", "x.json"]) is None
+    assert kernel_arguments([sys.executable, "-m", "ipykernel_launcher", "-f", "x.json"]) == ["-f", "x.json"]
+    assert kernel_arguments(["/elsewhere/bin/python", "-m", "ipykernel_launcher", "-f", "x.json"]) is None
+    assert kernel_arguments([sys.executable, "-m", "another_kernel", "-f", "x.json"]) is None
 
 
 @pytest.mark.parametrize(
@@ -199,18 +205,19 @@ def test_the_limit_is_the_machines_or_the_groups(tmp_path, files, expected):
         path = tmp_path / ("proc/self/cgroup" if name == "cgroup" else f"sys/fs/cgroup/{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert capacity.limit(tmp_path) == expected * MB
+    assert capacity.memory_limit(tmp_path) == expected * MB
 
 
 def test_the_limit_of_this_machine_is_no_more_than_it_has():
-    assert 64 * MB < capacity.limit() <= psutil.virtual_memory().total
+    assert 64 * MB < capacity.memory_limit() <= psutil.virtual_memory().total
 
 
 @pytest.mark.parametrize(("soft", "hard", "most"), [(300, 300, 10), (300, 2100, 100)])
 def test_no_more_visitors_than_files_can_be_opened(soft, hard, most):
     code = f"""import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 from icon_classifier.server import capacity
-print(capacity.places(None, 1 << 40), capacity.places(None, 512 << 20), *resource.getrlimit(resource.RLIMIT_NOFILE))"""
+print(capacity.max_kernels(None, 1 << 40), capacity.max_kernels(None, 512 << 20))
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))"""
     assert python("-c", code).stdout.split() == [str(most), "1", str(hard), str(hard)]
 
 
@@ -230,7 +237,7 @@ with decode_lock(), open(sys.argv[1], "a", buffering=1) as log:
 def test_the_number_of_visitors_can_be_set(folder, visitors, expected):
     code = """import asyncio; from icon_classifier.server.kernel_manager import VisitorKernelManager
 async def main():
-    kernels = VisitorKernelManager(); print(await kernels.places_ready()); await kernels.shutdown_all()
+    kernels = VisitorKernelManager(); print(await kernels.capacity()); await kernels.shutdown_all()
 asyncio.run(main())"""
     ran = python("-c", code, env={"ICON_VISITORS": visitors}, cwd=folder / "notebooks")
     assert int(ran.stdout) == expected if expected else int(ran.stdout) >= 1, ran.stderr

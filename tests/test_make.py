@@ -240,11 +240,11 @@ while time.time() < end: pass"""
 @pytest.mark.parametrize(
     ("limits", "code", "sentence"),
     [
-        ({"idle_limit": 2}, LOST, "its kernel has been idle for 2 s, but its reply never came"),
-        ({"quiet_limit": 2}, "time.sleep(600)", "for 2 s its kernel has neither computed nor said anything"),
-        ({"idle_limit": 1, "quiet_limit": 2}, COMPUTE, None),
-        ({"quiet_limit": 2}, f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {COMPUTE!r}])", None),
-        ({"quiet_limit": 2}, "for i in range(6): print(i); time.sleep(1)", None),
+        ({"idle_timeout": 2}, LOST, "its kernel has been idle for 2 s, but its reply never came"),
+        ({"quiet_timeout": 2}, "time.sleep(600)", "for 2 s its kernel has neither computed nor said anything"),
+        ({"idle_timeout": 1, "quiet_timeout": 2}, COMPUTE, None),
+        ({"quiet_timeout": 2}, f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {COMPUTE!r}])", None),
+        ({"quiet_timeout": 2}, "for i in range(6): print(i); time.sleep(1)", None),
     ],
     ids=["lost reply", "asleep", "computes", "its child computes", "speaks"],
 )

@@ -11,7 +11,7 @@ from PIL import Image
 
 from icon_classifier.model.card import Card
 from icon_classifier.model.classifier import Prediction, load_classifier
-from icon_classifier.page.page import KEPT, OUR_FAULT, IconPage
+from icon_classifier.page.page import MAX_UPLOAD_BYTES, SERVER_ERROR, IconPage
 from icon_classifier.page.render import bars, figure, in_a_sentence, table, unfold
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -85,7 +85,7 @@ def test_five_hundred_bad_files(page, good):
             give(page, good)
             assert "Prediction: star" in read(page)[0], "the page is dead"
             memory.append(psutil.Process().memory_info().rss)
-    assert len(said) == 500 and not [words for words in said if OUR_FAULT in words or MARKUP in words]
+    assert len(said) == 500 and not [words for words in said if SERVER_ERROR in words or MARKUP in words]
     problems = [words.partition('icon-problem">')[2] for words in said]
     assert sum(map(bool, problems)) > 350  # some scrambled ones are pictures all the same
     assert sum("Prediction: " in words for words in said) == 500 - sum(map(bool, problems))
@@ -116,9 +116,9 @@ def test_a_failure_of_ours_is_an_apology_and_the_next_press_tries_again(page, go
     with monkeypatch.context() as broken:
         broken.setattr(page.classifier, "predict", lambda *args, **kw: 1 / 0)
         give(page, good)
-        assert OUR_FAULT in read(page)[0] and "ZeroDivisionError" in caplog.text
+        assert SERVER_ERROR in read(page)[0] and "ZeroDivisionError" in caplog.text
     page.button.click()
-    assert "Prediction: star" in read(page)[0] and OUR_FAULT not in read(page)[0]
+    assert "Prediction: star" in read(page)[0] and SERVER_ERROR not in read(page)[0]
 
 
 def test_no_heat_map_is_offered_where_there_can_be_none(page, site, good, tmp_path):
@@ -136,8 +136,8 @@ def test_more_than_a_page_keeps_is_refused(page):
     big = io.BytesIO()
     Image.effect_noise((2000, 2000), 80).save(big, "BMP")  # 4 MB
     give(page, *[big.getvalue()] * 5)
-    refused = ["Take fewer at a time" in words for words in read(page)]
-    assert refused == [number * len(big.getvalue()) > KEPT for number in range(1, 6)] and any(refused)
+    refused = ["Choose fewer at a time" in words for words in read(page)]
+    assert refused == [number * len(big.getvalue()) > MAX_UPLOAD_BYTES for number in range(1, 6)] and any(refused)
 
 
 def test_messages_that_no_browser_of_ours_sends(page, good):
@@ -171,7 +171,7 @@ def test_many_names_give_five_bars_and_the_number_of_the_others():
         (0.9, None, "Very likely star."),
         (0.6, True, "Probably star."),
         (0.4, None, "Perhaps star."),
-        (0.99, False, "I don't think this is any of them; star is only the nearest guess. Odd."),
+        (0.99, False, "This is probably none of them; star is only the nearest guess. Odd."),
     ],
 )
 def test_in_a_sentence(probability, known, begins):

@@ -1,4 +1,4 @@
-"""One image is decoded at a time on a machine, and what it took is given back."""
+"""A lock so that one image at a time is decoded on a machine."""
 
 import ctypes
 import sys
@@ -12,7 +12,7 @@ except ImportError:  # Windows
 
 @contextmanager
 def decode_lock():
-    """Wait until no other kernel on this machine is at work, and hold them off meanwhile; give memory back after.
+    """Hold the machine-wide lock for decoding; afterwards return freed memory to the system.
 
     A large photo takes 100 MB while it is decoded: on a small machine only one at a time fits. The lock ends with the
     process, however that ends.
@@ -29,7 +29,7 @@ def decode_lock():
 
 
 def trim_memory():
-    """Give freed memory back to the machine; the allocator of Linux keeps it otherwise. Nothing elsewhere."""
+    """Return freed memory to the system, which glibc would keep; does nothing elsewhere."""
     call_allocator("malloc_trim", 0)
 
 

@@ -1,4 +1,4 @@
-"""Upper floor: the page's widgets, and what happens when a visitor uses them."""
+"""The page's widgets, and what happens when a visitor uses them."""
 
 import base64
 import io
@@ -22,16 +22,16 @@ from .upload import Photos
 log = logging.getLogger(__name__)
 
 THUMBNAIL = 320  # px, the longer side of a picture with the heat map over it
-MOST = 12_500_000  # pixels of a picture; the browser sends less of all that it can read
-KEPT = 16_000_000  # bytes of pictures that a page keeps; the browser makes twenty of them 5 MB at most
-NOT_STORED = "Pictures that are shown to this page are not stored."
-NO_FILE = "There was no picture file in that. Save the picture first, then choose the file or drop it here."
-OUR_FAULT = "Something went wrong on this side, not with your picture. Please try again."
+MAX_PIXELS = 12_500_000  # per picture; the browser makes every picture that it can read smaller than this
+MAX_UPLOAD_BYTES = 16_000_000  # of all pictures on a page; the browser makes twenty of them 5 MB at most
+NOT_STORED = "This page does not store the pictures that it is shown."
+NO_FILE = "That contained no picture file. Save the picture first, then choose the file or drop it here."
+SERVER_ERROR = "Something went wrong on the server. Your picture is fine. Please try again."
 
 
 @dataclass
 class Picture:
-    """A picture that the visitor shows: its file's name, where the browser has it, its bytes; what is said of it."""
+    """A visitor's picture: its file name, its address in the browser, its bytes, and its problem or prediction."""
 
     name: str
     address: str
@@ -41,14 +41,14 @@ class Picture:
     widget: widgets.HTML = field(default_factory=widgets.HTML)
 
     def draw(self, address=None):
-        """Put the picture and what is said of it on the page; `address`: of another picture to show in its place."""
+        """Show the picture with its problem or prediction; `address`: of another picture to show in its place."""
         self.widget.value = render.figure(self.name, address or self.address, self.problem, self.answer)
 
     def in_words(self):
         return self.problem or (render.in_a_sentence(self.answer) if self.answer else "")
 
     def row(self):
-        """What the table says of it."""
+        """Return the picture's row of the table."""
         if not self.answer:
             return self.name, "", "", self.problem
         remark = "" if self.answer.known is not False else "probably none of them"
@@ -62,7 +62,7 @@ class IconPage:
     The parts are widgets, to be laid out as one likes, or left out: `style` holds their looks, `about` says what the
     export can tell apart, `label`, `upload` and `button` are the lesson's, `note` says what goes on, `look` shows where
     the model looked, `answers` has a card a picture, `table` a row, and `facts` unfolds what the card says.
-    Every failure becomes a sentence beside its picture or in `note`; nothing here raises at a visitor.
+    Every failure becomes a sentence beside its picture or in `note`; a visitor never sees a traceback.
     """
 
     def __init__(self, export="export/export.pkl"):
@@ -72,8 +72,11 @@ class IconPage:
         self.button = widgets.Button(description="Classify Icon", button_style="primary")
         self.look = widgets.Checkbox(description="Show where the model looked", indent=False)
         self.answers = widgets.VBox()
-        self._pictures, self._coming, self._missing = [], 0, ""
-        self.classifier, examples = None, []
+        self._pictures = []
+        self._coming = 0  # how many pictures the browser is sending
+        self._missing = ""  # why there is no classifier
+        self.classifier = None
+        examples = []
         try:
             self.classifier = find_classifier(export) if isinstance(export, (str, Path)) else export
             self.about.value = escape(f"This page can tell apart {in_words(self.classifier.names)}.")
@@ -94,37 +97,37 @@ class IconPage:
     # Pictures come in
 
     def _receive(self, _upload, message, buffers):
-        """A message of the browser's; see `Photos`."""
+        """Handle a message from the browser; see `Photos`."""
         if "begin" in message:
             self._begin(int(message["begin"]))
         elif "name" in message:
             self._take(Picture(str(message["name"]), str(message["address"])), buffers)
         else:
-            self._say(
-                "There was no picture file in that. Save the picture first, then choose the file or drop it here."
-            )
+            self._say(NO_FILE)
 
     def _begin(self, number):
-        """Other pictures: the last ones go, with what was said of them."""
+        """Remove the pictures and their predictions; the browser will send `number` new ones."""
         self.answers.children = ()
         for each in self._pictures:
             each.widget.close()
-        self._pictures, self._coming = [], min(number, self.upload.most)
+        self._pictures = []
+        self._coming = min(number, self.upload.most)
         self.table.value = ""
-        self.look.layout.display, self.look.value = "none", False  # until there is something to show
+        self.look.layout.display = "none"  # until there is a heat map to show
+        self.look.value = False
         left = number - self._coming
-        self._say(f"I look at {self._coming} pictures at a time, and left out {left}." if left else "")
+        self._say(f"This page takes {self._coming} pictures at a time; {left} were left out." if left else "")
 
     def _take(self, new, buffers):
-        if len(self._pictures) == self._coming:  # more than the browser said, which no browser of ours does
+        if len(self._pictures) == self._coming:  # more than announced, which upload.js never sends
             return
 
         def check():
             if not buffers:
-                raise PictureError("This could not be read. If it is a folder, take the pictures in it.")
-            if sum(len(each.content) for each in self._pictures) + len(buffers[0]) > KEPT:
-                raise PictureError("This is too much together with the others. Take fewer at a time.")
-            open_picture(buffers[0], longest=THUMBNAIL, most=MOST)
+                raise PictureError("This file could not be read. If it is a folder, choose the pictures in it.")
+            if sum(len(each.content) for each in self._pictures) + len(buffers[0]) > MAX_UPLOAD_BYTES:
+                raise PictureError("These pictures are too large together. Choose fewer at a time.")
+            open_picture(buffers[0], longest=THUMBNAIL, most=MAX_PIXELS)
             new.content = bytes(buffers[0])
 
         self._kindly(check, new)
@@ -133,13 +136,14 @@ class IconPage:
         self.answers.children = [each.widget for each in self._pictures]
         if len(self._pictures) == self._coming:
             good = sum(not each.problem for each in self._pictures)
-            ready = f"{good} picture{'s' * (good != 1)} to classify." if good else ""
+            pictures = "1 picture" if good == 1 else f"{good} pictures"
+            ready = f"{pictures} to classify." if good else ""
             self.upload.said = " ".join(filter(None, [*(each.problem for each in self._pictures), ready]))
 
     # Answers come out
 
     def _classify(self, _button):
-        """Classify what has no answer yet: so a second press while one runs does nothing twice."""
+        """Classify the pictures without a prediction, so that a second press does not repeat the work."""
         if self._missing or not self._pictures:
             return self._say(self._missing or "Choose a picture first, then press the button.")
         waiting = [each for each in self._pictures if each.content and not each.answer]
@@ -152,7 +156,8 @@ class IconPage:
             several = len(self._pictures) > 1
             self.table.value = render.table(each.row() for each in self._pictures) if several else ""
             told = [f"{each.name}: {each.in_words()}" if several else each.in_words() for each in self._pictures]
-            self.note.value, self.upload.said = "", " ".join(told)
+            self.note.value = ""
+            self.upload.said = " ".join(told)
             if any(each.answer and each.answer.heat is not None for each in self._pictures):
                 self.look.layout.display = ""
 
@@ -161,13 +166,13 @@ class IconPage:
         each.answer = self.classifier.predict(each.content, heat=bool(card and card.preprocessing))
 
     def _draw(self):
-        """Show the pictures again, with the heat laid over them if that is wanted."""
+        """Show the pictures again, with the heat map over them if the checkbox is ticked."""
         for each in self._pictures:
             if each.answer and each.answer.heat is not None:
                 self._kindly(lambda each=each: each.draw(self._heated(each) if self.look.value else None), each)
 
     def _heated(self, each):
-        """The address of a picture with the heat laid over it: one that holds the picture itself."""
+        """Return a data URL of the picture with the heat map over it."""
         image, jpeg = open_picture(each.content, longest=THUMBNAIL), io.BytesIO()
         heat_over(image, each.answer.heat, self.classifier.card.preprocessing).save(jpeg, "JPEG", quality=85)
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
@@ -175,12 +180,13 @@ class IconPage:
     # Words
 
     def _say(self, words):
-        """Put plain text on the page where it is seen, and read aloud."""
-        self.upload.said = ""  # or the same words would not be read a second time
-        self.note.value, self.upload.said = escape(words), words
+        """Show plain text on the page, and have screen readers read it aloud."""
+        self.upload.said = ""  # otherwise the same words would not be read aloud a second time
+        self.upload.said = words
+        self.note.value = escape(words)
 
     def _kindly(self, action, about):
-        """Run `action`; what it raises becomes a sentence beside the picture `about`; the log has it in full."""
+        """Run `action`; show an exception as a sentence beside the picture `about`, and log an unexpected one."""
         try:
             with decode_lock():
                 action()
@@ -188,4 +194,4 @@ class IconPage:
             about.problem = str(error)
         except Exception:
             log.exception("the page failed")
-            about.problem = OUR_FAULT
+            about.problem = SERVER_ERROR

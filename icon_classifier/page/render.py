@@ -1,20 +1,20 @@
-"""Upper floor: what a visitor reads of a prediction, as HTML; whatever comes from outside is text in it."""
+"""Renders predictions as HTML; all text from outside is escaped."""
 
 from html import escape
 
-BARS = 5  # names that get a bar; the others are less likely than these
-SURE = (0.95, "Almost certainly"), (0.8, "Very likely"), (0.5, "Probably"), (0, "Perhaps")
+MAX_BARS = 5  # for the most probable labels; the others are counted
+CERTAINTY = (0.95, "Almost certainly"), (0.8, "Very likely"), (0.5, "Probably"), (0, "Perhaps")
 
 
 def in_a_sentence(answer):
-    """A `Prediction` as one would say it."""
+    """Return a `Prediction` as a sentence."""
     if answer.known is False:
-        return f"I don't think this is any of them; {answer.name} is only the nearest guess. {answer.reason}"
-    return f"{next(words for least, words in SURE if answer.probability >= least)} {answer.name}."
+        return f"This is probably none of them; {answer.name} is only the nearest guess. {answer.reason}"
+    return f"{next(words for least, words in CERTAINTY if answer.probability >= least)} {answer.name}."
 
 
 def figure(name, address, problem="", answer=None):
-    """A picture, which the browser has at `address`, and what is said of it: a `problem`, an `answer`, or nothing."""
+    """Render a picture, which the browser has at `address`, with a `problem`, a prediction (`answer`), or neither."""
     alt = "" if problem else escape(name)  # where there is a problem the caption says the name
     words = f'<p class="icon-name">{escape(name)}</p><p class="icon-problem">{escape(problem)}</p>' if problem else ""
     if answer:
@@ -27,11 +27,11 @@ def figure(name, address, problem="", answer=None):
 
 
 def bars(probabilities):
-    """A bar for each of the likeliest names of {name: probability}, which is in order."""
+    """Render a bar for each of the most probable labels of {label: probability}, which is sorted."""
     rows = [
         f'<span>{escape(name)}</span><span class="icon-track"><i style="width:{probability:.1%}"></i></span>'
         f"<span>{probability:.1%}</span>"
-        for name, probability in list(probabilities.items())[:BARS]
+        for name, probability in list(probabilities.items())[:MAX_BARS]
     ]
     left = len(probabilities) - len(rows)
     more = f"<p>and {left} less likely</p>" if left else ""
@@ -39,7 +39,7 @@ def bars(probabilities):
 
 
 def table(rows):
-    """`rows` of text under "Picture", "Prediction", "Probability" and "Remark", with a button that copies them."""
+    """Render `rows` of text under "Picture", "Prediction", "Probability" and "Remark", with a button to copy them."""
     head = "".join(f'<th scope="col">{title}</th>' for title in ("Picture", "Prediction", "Probability", "Remark"))
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     copy = '<button type="button" class="icon-copy">Copy the table</button>'
@@ -48,6 +48,6 @@ def table(rows):
 
 
 def unfold(title, lines):
-    """`title`, which unfolds to a list of `lines`."""
+    """Render `title`, which unfolds to a list of `lines`."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return f"<details><summary>{escape(title)}</summary><ul>{items}</ul></details>"

@@ -1,1 +1,1 @@
-"""Upper floor: the page that visitors meet."""
+"""Serves the page with Voila: kernels, handlers, capacity, and the preflight."""

@@ -1,4 +1,4 @@
-"""Upper floor: memory and open files, which are what many visitors have to share."""
+"""Capacity: how many kernels fit into memory and the limit of open files."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -11,17 +11,18 @@ except ImportError:  # Windows
     resource = None
 
 MB = 1 << 20
-# What a visitor takes at most, in MB: (forked, plain), by what runs the model. `make bench` prints what they do take.
-VISITOR = {"onnxruntime": (32, 200), "fastai": (96, 450)}
-SERVER = 100  # MB for the server itself
-FILES = 20  # open files that a visitor takes in the server, and 100 for the server itself
-SOCKETS = 65535  # of ZeroMQ: what it can count to, where its default would do for two hundred visitors
-WAITING = 32 * MB  # for a page: what is on its way there, or kept while it is away
-WORK = 100  # MB for the one picture that is being decoded (see `page.decode_lock`)
+# The most memory of a kernel in MB: (forked, not forked), by what runs the model. `make bench` measures it.
+KERNEL_MEMORY = {"onnxruntime": (32, 200), "fastai": (96, 450)}
+SERVER_MEMORY = 100  # MB
+DECODE_MEMORY = 100  # MB for the one image that is being decoded (see `page.decode_lock`)
+FILES_PER_KERNEL = 20  # open files in the server
+SERVER_FILES = 100
+MAX_SOCKETS = 65535  # ZeroMQ's maximum; its default is enough for two hundred visitors
+MAX_PENDING_BYTES = 32 * MB  # per page: messages on their way to it, or kept while it is away
 
 
-def limit(root="/"):
-    """The bytes of memory that this process and its children may use together.
+def memory_limit(root="/"):
+    """Return the bytes of memory that this process and its children may use together.
 
     The machine's, or less where a container's control group (cgroup, version 1 or 2) says so. `root` is where /proc
     and /sys are.
@@ -47,34 +48,36 @@ def limit(root="/"):
     return min(found)
 
 
-def used(pids):
-    """The bytes of memory that the processes `pids` use, pages that they share counted once among them (PSS)."""
+def memory_used(pids):
+    """Return the bytes of memory that the processes `pids` use, with shared pages counted once (PSS)."""
     total = 0
     for pid in pids:
         total += sum(int(line.split()[1]) << 10 for line in _lines(f"/proc/{pid}/smaps_rollup") if line[:4] == "Pss:")
     return total
 
 
-def open_files():
-    """Let this process open as many files as the system allows it; returns how many, at most `SOCKETS`."""
+def raise_file_limit():
+    """Let this process open as many files as the system allows; return how many, at most `MAX_SOCKETS`."""
     if resource is None:
-        return SOCKETS
+        return MAX_SOCKETS
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = SOCKETS if most == resource.RLIM_INFINITY else min(most, SOCKETS)
-    with suppress(OSError, ValueError):  # macOS allows less than it says
+    wanted = MAX_SOCKETS if most == resource.RLIM_INFINITY else min(most, MAX_SOCKETS)
+    with suppress(OSError, ValueError):  # macOS allows less than it reports
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     return min(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def places(warm, available=None):
-    """How many visitors memory and open files allow.
+def max_kernels(report, available=None):
+    """Return the number of kernels that memory and open files allow; at least 1.
 
-    warm: what `fork_server.warm_up` returned, or None where kernels are plain.
-    available: bytes of memory, where it is not about this machine (see `limit`).
+    report: what `fork_server.warm_up` returned, or None if kernels are not forked.
+    available: bytes of memory; None for this machine's (see `memory_limit`).
     """
-    each = VISITOR["fastai" if warm and warm["heavy"] else "onnxruntime"][warm is None]
-    base = SERVER + WORK + (warm["memory"] // MB if warm else 0)
-    return max(1, min(((available or limit()) // MB - base) // each, (open_files() - 100) // FILES))
+    forked, plain = KERNEL_MEMORY["fastai" if report and report["heavy"] else "onnxruntime"]
+    used = SERVER_MEMORY + DECODE_MEMORY + (report["memory"] // MB if report else 0)
+    by_memory = ((available or memory_limit()) // MB - used) // (forked if report else plain)
+    by_files = (raise_file_limit() - SERVER_FILES) // FILES_PER_KERNEL
+    return max(1, min(by_memory, by_files))
 
 
 def _lines(path):
@@ -84,6 +87,6 @@ def _lines(path):
         return []
 
 
-def share():
-    """Let all threads take memory from the same place: each of their own would keep what it once needed."""
+def share_allocator_arena():
+    """Let all threads allocate from one arena; an arena per thread would keep what it once needed."""
     call_allocator("mallopt", -8, 1)  # M_ARENA_MAX

@@ -1,65 +1,66 @@
-"""Upper floor: the warm process as the server sees it, and the kernels that are forked from it."""
+"""The fork pool: starts the fork server (fork_server.py), requests kernels from it, and restarts it after its death."""
 
+import asyncio
 import json
 import os
 import re
-import select
-import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from jupyter_client.provisioning import LocalProvisioner
+from .fork_server import SINGLE_THREADED
 
-from .fork_server import ALONE
+START_TIMEOUT = 120  # seconds for importing and reading the classifier; fastai takes about ten
+FORK_TIMEOUT = 10  # seconds; a fork takes milliseconds
+MAX_RESPONSE_BYTES = 1 << 20
 
-START = 120  # seconds that importing and reading the classifier may take; fastai takes about ten
-FORK = 10  # seconds that a fork may take; it takes milliseconds
 
-
-class Unforkable(RuntimeError):
+class ForkError(RuntimeError):
     """Kernels cannot be forked; the message says why."""
 
 
-class ForkServer:
-    """The warm process, seen from the server.
+class ForkServerClient:
+    """A fork server and the socket to it; its methods block.
 
-    exports: the paths of the exports that it reads before it is ready.
-    report: what it said when it was ready, see `fork_server.warm_up`.
+    exports: the paths of the exports that the fork server reads before it is ready.
+    report: what `fork_server.warm_up` returned, once the fork server is ready.
     """
 
     def __init__(self, exports):
-        self.report, self._ready, self._lock = None, False, threading.Lock()
+        self.report = None
+        self._ready = False
+        self._lock = threading.Lock()
         if not (hasattr(os, "pidfd_open") and hasattr(os, "fork")):
-            raise Unforkable(f"this system ({sys.platform}) has no pidfds")
+            raise ForkError(f"this system ({sys.platform}) has no pidfds")
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "icon_classifier.server.fork_server", str(theirs.fileno()), *exports],
-                env={**os.environ, **ALONE, "PYTHONPATH": os.pathsep.join(path)},
+                env={**os.environ, **SINGLE_THREADED, "PYTHONPATH": os.pathsep.join(path)},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
 
     def wait(self):
-        """Block until it is ready; raises `Unforkable`."""
+        """Wait until the fork server is ready; raises `ForkError`."""
         with self._lock:
             if not self._ready:
-                self.report = json.loads(self._receive(START)[0])
+                self.report = json.loads(self._receive(START_TIMEOUT)[0])
                 self._ready = True
         if "failed" in self.report:
-            raise Unforkable(self.report["failed"])
+            raise ForkError(self.report["failed"])
 
     def fork(self, **request):
-        """Block until there is a kernel; returns its (pid, pidfd). `request`: `fork_server.become_kernel`'s arguments.
+        """Fork a kernel and return its (pid, pidfd). `request`: the arguments of `fork_server.become_kernel`.
 
-        They go in a file, for a message may not be as long as what a visitor can write into an address.
-        Raises `Unforkable`, and OSError where the system has no process more to give.
+        They are sent in a file, because a visitor's address can be longer than a message of the socket.
+        Raises `ForkError`, and OSError if the system cannot start another process.
         """
         self.wait()
         with self._lock, open(os.memfd_create("request"), "w+b", buffering=0) as file:
@@ -67,24 +68,24 @@ class ForkServer:
             try:
                 socket.send_fds(self._channel, [b"fork"], [file.fileno()])
             except OSError as error:
-                raise Unforkable(f"the warm process is gone ({error})") from error
-            answer, pidfds = self._receive(FORK)
+                raise ForkError(f"the fork server has died ({error})") from error
+            response, pidfds = self._receive(FORK_TIMEOUT)
         if not pidfds:
-            raise OSError(answer.decode())
-        return json.loads(answer), pidfds[0]
+            raise OSError(response.decode())
+        return json.loads(response), pidfds[0]
 
-    def _receive(self, seconds):
-        self._channel.settimeout(seconds)
+    def _receive(self, timeout):
+        self._channel.settimeout(timeout)
         try:
-            answer, pidfds, _, _ = socket.recv_fds(self._channel, 1 << 20, 1)
+            response, pidfds, _, _ = socket.recv_fds(self._channel, MAX_RESPONSE_BYTES, 1)
         except OSError as error:
-            raise Unforkable(f"the warm process does not answer ({error})") from error
-        if not answer:
-            raise Unforkable("the warm process is gone")
-        return answer, pidfds
+            raise ForkError(f"the fork server does not respond ({error})") from error
+        if not response:
+            raise ForkError("the fork server has died")
+        return response, pidfds
 
     def close(self):
-        """End the process and every kernel that it forked."""
+        """End the fork server and every kernel that it forked."""
         self._channel.close()
         try:
             self.process.wait(5)
@@ -93,75 +94,100 @@ class ForkServer:
             self.process.wait()
 
 
-class ForkedProcess:
-    """A kernel that is the warm process's child, not ours; with the part of `subprocess.Popen` that provisioners use.
+class ForkPool:
+    """Forks kernels for a server that runs asyncio; without forking, says why in the log, once per reason.
 
-    A pidfd stays bound to its process: a signal cannot reach another one that was given the same number later.
+    notebooks: the paths of the page notebooks, whose exports the fork server reads.
     """
 
-    stdin = stdout = stderr = None
+    def __init__(self, notebooks, log):
+        self._notebooks = notebooks
+        self._log = log
+        self._server = None
+        self._reported = None  # the fork server whose report is in the log
+        self._reasons = set()  # why kernels are not forked, as far as logged
+        self._executor = ThreadPoolExecutor(1)  # one request to the fork server at a time
+        self._start()
 
-    def __init__(self, pid, pidfd):
-        self.pid, self._pidfd, self.returncode = pid, pidfd, None
+    @property
+    def forks(self):
+        """Whether kernels are forked."""
+        return self._server is not None
 
-    def poll(self):
-        if self.returncode is None:
-            watch = select.poll()
-            watch.register(self._pidfd, select.POLLIN)
-            if watch.poll(0):
-                os.close(self._pidfd)
-                self.returncode = 0  # only its parent is told the real one
-        return self.returncode
+    @property
+    def process(self):
+        """The fork server's process."""
+        return self._server.process
 
-    def wait(self):
-        while self.poll() is None:
-            time.sleep(0.01)
-        return self.returncode
-
-    def send_signal(self, number):
-        if self.poll() is None:
+    async def report(self):
+        """Wait until the fork server is ready; return its report, or None if kernels are not forked."""
+        while server := self._server:
             try:
-                signal.pidfd_send_signal(self._pidfd, number)
-            except ProcessLookupError:  # it has ended since
-                pass
+                await self._run(server.wait)
+            except ForkError as error:
+                self._give_up(error)
+                if server is self._server:  # a concurrent call may have replaced it
+                    self.close()
+            else:
+                self._log_problems(server)
+                if server is self._server:
+                    return server.report
+        return None
 
-    def kill(self):
-        self.send_signal(signal.SIGKILL)
+    async def fork(self, args, env, cwd):
+        """Fork a kernel; return its (pid, pidfd), or None if kernels cannot be forked.
 
-    def terminate(self):
-        self.send_signal(signal.SIGTERM)
+        args, env, cwd: as for `fork_server.become_kernel`. Raises OSError if the system cannot start another process.
+        """
+        for _ in range(2):
+            if not await self.report():
+                return None
+            server = self._server
+            try:
+                return await self._run(partial(server.fork, args=args, env=env, cwd=str(cwd)))
+            except ForkError as error:
+                self._log.warning("The fork server is restarted: %s.", error)
+                if server is self._server:
+                    self.close()
+                    self._start()
+        return None
 
+    def close(self):
+        """End the fork server and every kernel that it forked."""
+        server, self._server = self._server, None
+        if server:
+            server.close()
 
-class ForkProvisioner(LocalProvisioner):
-    """Starts a kernel by a fork of the warm process; where that fails, as a process of its own."""
+    def _start(self):
+        try:
+            self._server = ForkServerClient(exports_of(self._notebooks))
+        except (ForkError, OSError) as error:
+            self._give_up(error)
 
-    async def launch_kernel(self, cmd, **kwargs):
-        kernels = self.parent.parent
-        forked = await kernels.fork(cmd, kwargs.get("env") or dict(os.environ), kwargs.get("cwd") or os.getcwd())
-        if forked is None:
-            return await super().launch_kernel(cmd, **kwargs)
-        self.process = ForkedProcess(*forked)
-        self.pid, self.cwd = self.process.pid, kwargs.get("cwd")
-        return self.connection_info
+    def _run(self, function):
+        return asyncio.get_running_loop().run_in_executor(self._executor, function)
+
+    def _log_problems(self, server):
+        if server is not self._reported:
+            self._reported = server
+            for problem in server.report["problems"]:
+                self._log.warning("The fork server could not load an export: %s", problem)
+
+    def _give_up(self, reason):
+        if str(reason) not in self._reasons:
+            self._reasons.add(str(reason))
+            self._log.warning("Visitors get kernels that are slower to start and need more memory: %s.", reason)
 
 
 def exports_of(notebooks):
-    """The paths of the exports that page notebooks name in `IconPage("...")`, as seen from each notebook's folder."""
+    """Return the paths of the exports that page notebooks name in `IconPage("...")`, from each notebook's folder."""
     found = []
     for notebook in notebooks:
         try:
             cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-        except (OSError, ValueError, KeyError, TypeError):  # the visitor will be told
+        except (OSError, ValueError, KeyError, TypeError):  # the visitor's page says it
             continue
         code = "\n".join("".join(cell["source"]) for cell in cells if cell.get("cell_type") == "code")
         for path in re.findall(r"""IconPage\(\s*["']([^"']+)["']""", code):
             found.append(str(Path(notebook).absolute().parent / path))
     return list(dict.fromkeys(found))
-
-
-def arguments_of(cmd):
-    """What a kernelspec's command says after `python -m ipykernel_launcher`; None for other commands and Pythons."""
-    folder = os.path.realpath(os.path.dirname(cmd[0])) if cmd else None
-    if folder != os.path.realpath(os.path.dirname(sys.executable)) or "ipykernel_launcher" not in cmd:
-        return None
-    return cmd[cmd.index("ipykernel_launcher") + 1 :]

@@ -1,9 +1,8 @@
-"""Upper floor: the process that is ready to be a kernel, and becomes one for each visitor by forking."""
+"""The fork server: a process that has loaded what a kernel needs, and forks one kernel per visitor."""
 
-# It has imported what a kernel needs and read the classifier. A fork shares all that memory and takes milliseconds.
-# What may not be copied by a fork must not exist here: other threads, zmq's context, an event loop, IPython's shell;
-# they are made in the child. `forking.py` starts this process and speaks with it over a socket, in one message a
-# kernel.
+# A fork shares the memory of the imported modules and the classifier, and takes milliseconds. What a fork must not
+# copy is created in the child only: other threads, zmq's context, an event loop, IPython's shell. `fork_pool.py` starts
+# this process and sends it one message per kernel over a socket.
 
 import gc
 import importlib
@@ -18,18 +17,19 @@ from contextlib import suppress
 from pathlib import Path
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-ARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # fastai imports pandas, and that pyarrow's jemalloc
-ALONE = {"ORT_DISABLE_TELEMETRY": "1", **ONE_THREAD, **ARROW}  # no threads, no telemetry
+ARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # fastai imports pyarrow with its jemalloc
+SINGLE_THREADED = {"ORT_DISABLE_TELEMETRY": "1", **ONE_THREAD, **ARROW}  # telemetry would start a thread too
 
-# What IPKernelApp and its shell import as they start.
-KERNEL = """ipykernel.ipkernel ipykernel.kernelapp ipykernel.debugger IPython.core.completer IPython.core.completerlib
+# The modules that IPKernelApp and its shell import when they start.
+KERNEL_MODULES = """
+ipykernel.ipkernel ipykernel.kernelapp ipykernel.debugger IPython.core.completer IPython.core.completerlib
 IPython.core.debugger IPython.core.logger IPython.core.oinspect IPython.core.profileapp IPython.extensions.storemagic
 faulthandler importlib.readers matplotlib_inline.backend_inline pdb psutil tornado.gen tornado.locks
 tornado.platform.asyncio tornado.queues""".split()
 
 
 def main(channel, exports):
-    """Warm up with the exports at the paths `exports`, tell so over the socket `channel`, and fork until it closes."""
+    """Load the exports at the paths `exports`, report over the socket `channel`, and fork kernels until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
     try:
         report = warm_up(exports)
@@ -37,22 +37,23 @@ def main(channel, exports):
         with suppress(ConnectionError):
             channel.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
-    with suppress(ConnectionError):  # the server ended before it read, or while it was to be answered
+    with suppress(ConnectionError):  # the web server has ended
         channel.send(json.dumps(report).encode())
         serve(channel)
 
 
 def warm_up(exports):
-    """Load what kernels share. Raises RuntimeError where forking would not be safe.
+    """Load what kernels share and return the report to the web server; raises RuntimeError if a fork is not safe.
 
-    Returns what the server is told: `ready`, a list of what was wrong with exports; `heavy`, whether PyTorch is loaded;
-    and `memory`, the bytes that all this takes. Later, shared with kernels, it would look like less.
+    The report is a dict: `problems`, a sentence per export that could not be loaded; `heavy`, whether PyTorch is
+    loaded; and `memory`, the bytes that this process uses. It is measured before the first fork, because memory that
+    is shared with kernels counts less.
     """
-    sys.modules["debugpy"] = None  # its import fails: no debugger for visitors; it would be 10 MB a kernel
-    for name in KERNEL:
+    sys.modules["debugpy"] = None  # its import fails: visitors need no debugger, which would take 10 MB per kernel
+    for name in KERNEL_MODULES:
         try:
             importlib.import_module(name)
-        except ImportError:  # in another version the part may have moved; then each kernel imports it
+        except ImportError:  # another version may lack the module; then each kernel imports what it needs
             pass
 
     from ..model.classifier import ExportError
@@ -60,25 +61,25 @@ def warm_up(exports):
     from ..page.decode_lock import trim_memory
     from . import capacity
 
-    words = []
+    problems = []
     for path in exports:
         try:
             preload.preload(path)
         except ExportError as error:  # the page says the same to its visitors
-            words.append(str(error))
+            problems.append(str(error))
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         raise RuntimeError(f"{threads} threads are running after the imports, and a fork copies only one of them")
     gc.collect()
     trim_memory()
     gc.freeze()  # a collection in a child would write to every page, and so copy it
-    return {"ready": words, "heavy": "torch" in sys.modules, "memory": capacity.used([os.getpid()])}
+    return {"problems": problems, "heavy": "torch" in sys.modules, "memory": capacity.memory_used([os.getpid()])}
 
 
 def serve(channel):
-    """Answer each request for a kernel with its pid and its pidfd; when the other side is gone, end all kernels.
+    """Respond to each request for a kernel with its pid and its pidfd; when the socket closes, end all kernels.
 
-    Raises ConnectionError, after that, where the other side left something unread.
+    Raises ConnectionError, after that, if the other side left a message unread.
     """
     kernels = {}  # the pidfd of each, which is readable once it has ended, and its pid
     poller = select.poll()
@@ -100,13 +101,13 @@ def serve(channel):
 
 
 def fork(channel, request, kernels, poller):
-    """Fork a kernel for the open file `request`, tell so over `channel`, and add it to `kernels` and `poller`."""
+    """Fork a kernel for the open file `request`, respond over `channel`, and add it to `kernels` and `poller`."""
     with open(request, "rb") as file:
         file.seek(0)
         request = json.load(file)
     try:
         pid = os.fork()
-    except OSError as error:  # there are as many processes as the system allows
+    except OSError as error:  # the system allows no further process
         channel.send(str(error).encode())
         return
     if pid == 0:
@@ -121,14 +122,14 @@ def fork(channel, request, kernels, poller):
 
 
 def become_kernel(args, env, cwd):
-    """Be the kernel that `python -m ipykernel_launcher *args` would be; does not return."""
+    """Become the kernel that `python -m ipykernel_launcher *args` would be; does not return."""
     try:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.clear()
-        os.environ.update(env | ALONE)
+        os.environ.update(env | SINGLE_THREADED)
         os.chdir(cwd)
-        with suppress(OSError):  # if memory ends after all, a kernel goes, not the server
+        with suppress(OSError):  # if memory runs out after all, a kernel is killed, not the server
             Path("/proc/self/oom_score_adj").write_text("500")
         logging.basicConfig(stream=sys.__stderr__, level=logging.WARNING)  # to the server's log, not to the page
 
@@ -136,10 +137,10 @@ def become_kernel(args, env, cwd):
         from ipykernel.kernelapp import IPKernelApp
 
         app = IPKernelApp.instance()
-        app.parent_handle = os.getppid()  # its default was read from the environment when the class was made
+        app.parent_handle = os.getppid()  # its default was read from the environment when the class was created
         app.capture_fd_output = False
         app.initialize([*args, "--HistoryManager.enabled=False"])
-        ipywidgets.register_comm_target(app.kernel)  # which its import does only where a kernel exists already
+        ipywidgets.register_comm_target(app.kernel)  # its import does so only if a kernel exists already
         app.start()
     except BaseException:
         logging.exception("a kernel could not run")

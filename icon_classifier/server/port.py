@@ -1,4 +1,4 @@
-"""Upper floor: a port that cannot be had, in one sentence, before anything is started or trained."""
+"""Checks whether the server can listen at a port, before anything is started or trained."""
 
 import sys
 
@@ -6,7 +6,7 @@ from tornado.netutil import bind_sockets
 
 
 def refusal(port, ip="localhost"):
-    """Say in a sentence why a server cannot listen at `port` of `ip`; return "" where it can."""
+    """Return a sentence that says why a server cannot listen at `port` of `ip`, or "" if it can."""
     if not (str(port).isascii() and str(port).isdigit() and 0 < int(port) < 65536):
         return f"A port is a number between 1 and 65535, not {port!r}."
     try:

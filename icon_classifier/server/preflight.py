@@ -1,4 +1,4 @@
-"""Upper floor: the preflight. Would a host be able to serve this page, and to how many visitors?"""
+"""The preflight: checks whether a host could serve this page, and to how many visitors."""
 
 import gzip
 import os
@@ -19,15 +19,15 @@ from PIL import Image
 
 from ..model.classifier import ExportError, TwinClassifier, load_classifier
 from . import capacity
-from .fork_pool import ForkServer, Unforkable, exports_of
+from .fork_pool import ForkError, ForkServerClient, exports_of
 
-SLUG = 500e6  # bytes, compressed: Heroku's limit
-MEMORY = 512 * capacity.MB  # bytes: a small dyno's
-WAIT = 60  # s in which a host wants the port to be bound
+MAX_SLUG_BYTES = 500e6  # compressed: Heroku's limit
+SMALL_HOST_MEMORY = 512 * capacity.MB  # bytes: a small dyno's
+START_TIMEOUT = 60  # seconds in which a host expects the port to be bound
 
 
 class Failed(Exception):
-    """A check that failed; `todo` says what to do about it."""
+    """A check failed; `todo` says what to do about it."""
 
     def __init__(self, found, todo):
         super().__init__(found)
@@ -100,7 +100,7 @@ class _Counter:
 
 
 def _slug(root):
-    """What a host would pack: the environment, the code and the page's part of the export."""
+    """Measure what a host would pack: the environment, the code and the page's part of the export."""
     counter = _Counter()
     code = [root / name for name in ("icon_classifier", "notebooks", "requirements.txt", "Procfile", "voila.json")]
     export = [root / "export" / name for name in ("export.onnx", "card.json")]
@@ -108,14 +108,14 @@ def _slug(root):
         for path in [*map(Path, {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}), *code, *export]:
             if path.exists():
                 slug.add(path, filter=lambda entry: None if "__pycache__" in entry.name else entry)
-    found = f"{counter.size / 1e6:.0f} MB compressed, of at most {SLUG / 1e6:.0f}"
-    if counter.size > SLUG:
+    found = f"{counter.size / 1e6:.0f} MB compressed, of at most {MAX_SLUG_BYTES / 1e6:.0f}"
+    if counter.size > MAX_SLUG_BYTES:
         raise Failed(found, "run this in an environment made from requirements.txt alone: fastai and PyTorch fill it")
     return found
 
 
 def _server(root):
-    """Start the Procfile's line, and measure what it takes before and after two visitors came.
+    """Start the Procfile's line, and measure its memory before and after two visitors.
 
     PYTHONPATH is empty, as on a plain host: the line itself has to say where the package is.
     """
@@ -124,36 +124,37 @@ def _server(root):
     with served(root, PYTHONPATH="", PATH=path) as (server, address):
         seconds, taken = time.monotonic() - began, [_memory(server.pid)]
         for _ in range(2):
-            if not _answers(address):
-                raise Failed("starts, but gives no page", f"run it by hand and read what it says: {procfile(root)}")
+            if not _responds(address):
+                raise Failed("starts, but sends no page", f"run it by hand and read its output: {procfile(root)}")
             taken.append(_memory(server.pid))
-    found = f"answers after {seconds:.0f} s; {taken[0] / capacity.MB:.0f} MB, and "
-    found += f"{(taken[2] - taken[1]) / capacity.MB:.0f} MB more for a visitor"
-    if taken[1] + capacity.WORK * capacity.MB > MEMORY:
-        raise Failed(found, f"that and a large photo are more than {MEMORY // capacity.MB} MB; take a larger machine")
-    return f"{found}; {_places(root)} places with {MEMORY // capacity.MB} MB"
+    found = f"responds after {seconds:.0f} s; {taken[0] / capacity.MB:.0f} MB, and "
+    found += f"{(taken[2] - taken[1]) / capacity.MB:.0f} MB more per visitor"
+    available = SMALL_HOST_MEMORY // capacity.MB
+    if taken[1] + capacity.DECODE_MEMORY * capacity.MB > SMALL_HOST_MEMORY:
+        raise Failed(found, f"that and a large photo need more than {available} MB; take a larger machine")
+    return f"{found}; {_capacity(root)} visitors at a time with {available} MB"
 
 
-def _places(root):
-    """How many visitors the page lets in on a small dyno."""
+def _capacity(root):
+    """Return how many visitors at a time a small dyno can serve."""
     try:
-        with closing(ForkServer(exports_of([root / "notebooks/icon_classifier.ipynb"]))) as server:
-            server.wait()
-            return capacity.places(server.report, MEMORY)
-    except Unforkable:
-        return capacity.places(None, MEMORY)
+        with closing(ForkServerClient(exports_of([root / "notebooks/icon_classifier.ipynb"]))) as client:
+            client.wait()
+            return capacity.max_kernels(client.report, SMALL_HOST_MEMORY)
+    except ForkError:
+        return capacity.max_kernels(None, SMALL_HOST_MEMORY)
 
 
 def procfile(root):
-    """The command that a host runs for the project in the folder `root`."""
+    """Return the command that a host runs for the project in the folder `root`."""
     return (root / "Procfile").read_text().removeprefix("web: ").strip()
 
 
 @contextmanager
 def served(root, line=None, ready="voila/static/voila.js", log=subprocess.DEVNULL, **environment):
-    """Run the Procfile's line in `root` as a host does, PORT set; yield the process and its address once it answers.
+    """Run the Procfile's line in `root` as a host does, PORT set; yield the process and its address once it responds.
 
-    `line` and `ready` (an address below the server's) are for something else than the page. Raises `Failed`.
+    `line` and `ready` (an address below the server's) serve something else than the page. Raises `Failed`.
     """
     with socket.socket() as probe:
         probe.bind(("", 0))
@@ -168,10 +169,10 @@ def served(root, line=None, ready="voila/static/voila.js", log=subprocess.DEVNUL
         start_new_session=True,
     )
     try:
-        until = time.monotonic() + WAIT
-        while not _answers(address + ready):
+        until = time.monotonic() + START_TIMEOUT
+        while not _responds(address + ready):
             if server.poll() is not None or time.monotonic() > until:
-                raise Failed(f"does not answer at port {port}", f"run it by hand and read what it says: {line}")
+                raise Failed(f"does not respond at port {port}", f"run it by hand and read its output: {line}")
             time.sleep(0.1)
         yield server, address
     finally:
@@ -180,16 +181,16 @@ def served(root, line=None, ready="voila/static/voila.js", log=subprocess.DEVNUL
             server.wait(30)
 
 
-def _answers(address):
+def _responds(address):
     try:
-        request = urllib.request.Request(address, headers={"Accept": "text/html"})  # else the page costs nothing
-        with urllib.request.urlopen(request, timeout=WAIT) as answer:
-            return bool(answer.read())
+        request = urllib.request.Request(address, headers={"Accept": "text/html"})  # otherwise no kernel is started
+        with urllib.request.urlopen(request, timeout=START_TIMEOUT) as response:
+            return bool(response.read())
     except OSError:
         return False
 
 
 def _memory(pid):
-    """The bytes that a process and its descendants use."""
+    """Return the bytes of memory that a process and its descendants use."""
     family = psutil.Process(pid).children(recursive=True)
-    return capacity.used([pid, *(process.pid for process in family)])
+    return capacity.memory_used([pid, *(process.pid for process in family)])

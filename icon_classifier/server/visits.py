@@ -1,4 +1,4 @@
-"""Upper floor: who is here: of each visitor's page, whether it is on its way, connected, or not heard of any more."""
+"""One record per visit: whether its page is being sent, is connected, or has not been heard of for a while."""
 
 import asyncio
 import math

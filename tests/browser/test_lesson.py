@@ -107,7 +107,7 @@ def test_a_page_that_takes_long_says_so(browser, tmp_path):
     wait = "import os, time\ntime.sleep(3600 if os.environ['QUERY_STRING'] else 12)"
     line = page_of(tmp_path, "slow", [wait, "print('done')"])
     line += " --VoilaConfiguration.http_keep_alive_timeout=1"
-    line += " --VisitorKernelManager.arrival=6 --MappingKernelManager.cull_interval=1"
+    line += " --VisitorKernelManager.connect_timeout=6 --MappingKernelManager.cull_interval=1"
     with serve(tmp_path, ".venv-page", line) as address:
         with browser.new_context() as context:
             page = context.new_page()

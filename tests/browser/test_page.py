@@ -290,7 +290,7 @@ def test_what_is_none_of_them_is_said(page, site, drawing):
     odd = next(f for f in sorted((site / "photos/.others").rglob("*.png")) if classifier.predict(f).known is False)
     upload(page, odd)
     press(page)
-    expect(page.locator(".icon-card.icon-modest")).to_contain_text("I don't think this is any of them")
+    expect(page.locator(".icon-card.icon-modest")).to_contain_text("This is probably none of them")
     expect(answer(page)).to_contain_text("Prediction: ")
     upload(page, drawing("heart"))
     press(page)
@@ -330,7 +330,7 @@ def test_twenty_at_a_time(page, drawing):
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Choose pictures").click()
         chooser.value.set_files(sorted(drawing("star").parent.glob("*.png"))[:23])
-    expect(page.locator(".icon-note")).to_have_text("I look at 20 pictures at a time, and left out 3.")
+    expect(page.locator(".icon-note")).to_have_text("This page takes 20 pictures at a time; 3 were left out.")
     press(page)
     expect(answer(page)).to_have_count(20)
 

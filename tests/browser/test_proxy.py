@@ -10,7 +10,7 @@ from conftest import ROOT, furnish, serve, surest
 from playwright.sync_api import expect
 from visits import answer, get, health, kernel_of, press, ready, server_of, until, upload, visit
 
-PLACES = 2  # of each server
+CAPACITY = 2  # of each server
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def servers(site, tmp_path_factory):
         for name in ("one", "two"):
             folder = furnish(tmp_path_factory.mktemp(name))
             shutil.copytree(site / "export", folder / "export")
-            more = "--VisitorKernelManager.absence=10 --VisitorKernelManager.arrival=10"
-            addresses.append(stack.enter_context(serve(folder, ".venv-page", more=more, ICON_VISITORS=str(PLACES))))
+            more = "--VisitorKernelManager.disconnect_timeout=10 --VisitorKernelManager.connect_timeout=10"
+            addresses.append(stack.enter_context(serve(folder, ".venv-page", more=more, ICON_VISITORS=str(CAPACITY))))
             assert health(addresses[-1])["forked"]
         yield addresses
 
@@ -54,16 +54,16 @@ def visitors(servers):
 
 def test_visitors_stay_with_their_server(browser, site, servers, tmp_path):
     with proxy(tmp_path, servers) as address, ExitStack() as stack:
-        pages = [stack.enter_context(visit(browser, address)) for _ in range(2 * PLACES)]
-        assert visitors(servers) == [PLACES, PLACES]
+        pages = [stack.enter_context(visit(browser, address)) for _ in range(2 * CAPACITY)]
+        assert visitors(servers) == [CAPACITY, CAPACITY]
         for page, name in zip(pages, ("star", "bell", "heart", "star"), strict=True):
             classify(page, site, name)
         status, _, text = get(address)  # whoever finds one server full was taken to the other; now both are
-        assert status == 503 and "no place left" in text
+        assert status == 503 and "The page is full" in text
         pages[0].reload()
         ready(pages[0])
         classify(pages[0], site, "heart")
-        assert visitors(servers) == [PLACES, PLACES]
+        assert visitors(servers) == [CAPACITY, CAPACITY]
         for page in pages:
             expect(page.get_by_role("alert")).to_be_hidden()
             (cookie,) = page.context.cookies()
@@ -128,5 +128,5 @@ def test_a_proxy_that_stops_the_websocket_is_named(browser, servers, tmp_path, l
         page = context.new_page()
         page.goto(address, wait_until="commit")
         expect(page.get_by_role("alert")).to_contain_text("must pass on WebSockets", timeout=60_000)
-        assert until(lambda: visitors(servers) == [0, 0], 30), "its kernel holds a place"
+        assert until(lambda: visitors(servers) == [0, 0], 30), "its kernel is still there"
         expect(page.get_by_role("button", name="Reload the page")).to_be_visible()

@@ -19,6 +19,7 @@ from visits import (
     classify,
     come_and_go,
     complaints_of,
+    fork_server,
     get,
     health,
     kept,
@@ -33,17 +34,17 @@ from visits import (
     until,
     upload,
     visit,
-    warm_process,
 )
 
-PLACES = 12
+CAPACITY = 12
 
 
 @pytest.fixture(scope="module")
 def address(site):
-    more = "--VisitorKernelManager.absence=10 --VisitorKernelManager.arrival=10"  # the last test takes the real ones
-    with serve(site, ".venv-page", more=more, ICON_VISITORS=str(PLACES)) as address:
-        assert health(address) == {"visitors": 0, "places": PLACES, "forked": True}
+    # The last test has the real timeouts.
+    more = "--VisitorKernelManager.disconnect_timeout=10 --VisitorKernelManager.connect_timeout=10"
+    with serve(site, ".venv-page", more=more, ICON_VISITORS=str(CAPACITY)) as address:
+        assert health(address) == {"visitors": 0, "capacity": CAPACITY, "forked": True}
         yield address
 
 
@@ -70,7 +71,7 @@ def test_a_kernel_lasts_as_long_as_its_page(browser, address, server, site):
         page = context.new_page()
         open_page(page, address)
         (first,) = kernels(server)
-        assert first.ppid() == warm_process(server).pid
+        assert first.ppid() == fork_server(server).pid
         page.reload()
         ready(page)
         assert until(lambda: not first.is_running(), 5) and len(kernels(server)) == 1
@@ -140,12 +141,12 @@ def test_a_first_visit_is_light_and_the_next_one_asks_for_little(browser, addres
 def test_a_full_house_is_a_kind_page_that_tries_again(browser, site):
     with serve(site, ".venv-page", ICON_VISITORS="1") as address, visit(browser, address) as first:
         status, headers, text = get(address)
-        assert status == 503 and "no place left" in text and 'http-equiv="refresh"' in text
+        assert status == 503 and "The page is full" in text and 'http-equiv="refresh"' in text
         assert 1 <= int(headers["Retry-After"]) <= 60 and "http" not in text.replace("http-equiv", "")
         with browser.new_context() as context:
             second = context.new_page()
             assert second.goto(address).status == 503
-            expect(second.get_by_role("heading")).to_have_text("All places are taken")
+            expect(second.get_by_role("heading")).to_have_text("The page is full")
             upload(first, star(site))  # who is in is not disturbed
             press(first)
             expect(answer(first)).to_contain_text("Prediction: star")
@@ -165,28 +166,26 @@ def test_twenty_at_once_are_served_or_kindly_refused(address, server):
         found = list(pool.map(lambda _: get(address), range(20)))
     seconds = time.monotonic() - begin
     served = [text for status, _, text in found if status == 200]
-    refused = [text for status, _, text in found if status == 503 and "no place left" in text]
-    assert (len(served), len(refused)) == (PLACES, 20 - PLACES)
-    assert len({kernel_of(text) for text in served}) == PLACES
-    assert len(kernels(server)) <= PLACES  # some may be gone: no page connects, and here they end after ten seconds
+    refused = [text for status, _, text in found if status == 503 and "The page is full" in text]
+    assert (len(served), len(refused)) == (CAPACITY, 20 - CAPACITY)
+    assert len({kernel_of(text) for text in served}) == CAPACITY
+    assert len(kernels(server)) <= CAPACITY  # some may be gone: no page connects, and here they end after ten seconds
     assert seconds < 20 * alone, f"the slowest waited {seconds:.1f} s, a visitor alone {alone:.1f} s"
 
 
 def test_who_never_connects_makes_room_and_a_slow_phone_keeps_its_place(browser, site):
-    more = "--VisitorKernelManager.arrival=600"  # so that what ends them is neither that nor `absence`
+    more = "--VisitorKernelManager.connect_timeout=600"  # so that what ends them is no timeout
     with serve(site, ".venv-page", more=more, ICON_VISITORS="3") as address, browser.new_context() as context:
         server = server_of(address)
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", urlsplit(address).port)) as raw:
                 raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n")
                 time.sleep(0.05)  # it is begun
-        assert until(lambda: health(address)["visitors"] == 0 and not kernels(server), 60), "aborted visits take places"
+        assert until(lambda: health(address)["visitors"] == 0 and not kernels(server), 60), "aborted visits count"
         phone = context.new_page()
         phone.route("**/voila.js", lambda route: None)  # what it waits for comes later
         phone.goto(address, wait_until="commit")
-        phone.wait_for_function(
-            "() => document.body?.dataset.kernelId"
-        )  # a string would be eval, which the page forbids
+        assert until(lambda: phone.evaluate("document.body?.dataset.kernelId"), 30)
         mine = phone.evaluate("document.body.dataset.kernelId")
         with visit(browser, address) as other:
             program = kernel_of(get(address)[2])
@@ -206,7 +205,7 @@ def test_a_killed_kernel_costs_its_visitor_a_sentence(browser, address, server, 
             mine.kill()
             expect(page.get_by_role("alert")).to_contain_text("To go on, reload it", timeout=10_000)
             assert not mine.is_running() or mine.status() == psutil.STATUS_ZOMBIE
-            assert until(lambda: health(address)["visitors"] == 1, 5), "a dead kernel takes a place"
+            assert until(lambda: health(address)["visitors"] == 1, 5), "a dead kernel counts as a visitor"
             page.get_by_role("button", name="Reload the page").click()
             ready(page)
             expect(page.get_by_role("alert")).to_be_hidden()
@@ -240,18 +239,18 @@ def test_a_lost_connection_is_said_until_it_is_back(browser, site):
     with serve(site, ".venv-page") as address, visit(browser, address) as page:
         alert = page.get_by_role("alert")
         page.context.set_offline(True)
-        expect(alert).to_contain_text("cannot be reached just now")
+        expect(alert).to_contain_text("cannot be reached at the moment")
         page.context.set_offline(False)
         expect(alert).to_be_hidden()
         upload(page, star(site))
         press(page)
         expect(answer(page)).to_contain_text("Prediction: star")
         page.route("**/api/kernels/*", lambda route: route.fulfill(status=503))  # as a proxy says it
-        expect(alert).to_contain_text("cannot be reached just now")
+        expect(alert).to_contain_text("cannot be reached at the moment")
         page.unroute("**/api/kernels/*")
         expect(alert).to_be_hidden()
         server_of(address).kill()
-        expect(alert).to_contain_text("cannot be reached just now")
+        expect(alert).to_contain_text("cannot be reached at the moment")
 
 
 def test_other_sites_end_nobodys_kernel(browser, address, server):
@@ -387,9 +386,9 @@ def test_damaged_frames_cost_only_their_sender(address, server, bystander):
 
 
 def test_an_address_of_any_length_ends_nobody(address, server, bystander):
-    warm = warm_process(server)
+    forker = fork_server(server)
     leave(address, get(f"{address}?" + '"' * 60_000)[2])
-    assert warm_process(server) == warm and until(lambda: len(kernels(server)) == 1, 5)
+    assert fork_server(server) == forker and until(lambda: len(kernels(server)) == 1, 5)
 
 
 def test_one_visitor_has_few_connections(address, server, bystander):
@@ -451,7 +450,7 @@ def test_nothing_is_served_but_the_pages_own_pictures(address, server, site):
     assert get(f"{address}dog.png")[1]["Content-Type"] == "image/png"  # as an <img> in a cell names it
     for elsewhere in ("voila/render/notebooks/icon_classifier.ipynb", "icon_classifier.ipynb", "about"):
         status, _, text = get(address + elsewhere)
-        assert status == 404 and '<a href="/">Here is one.</a>' in text
+        assert status == 404 and '<a href="/">Go to the start page.</a>' in text
     for path in (
         "icon_classifier.ipynb",
         "../export/export.pkl",
@@ -474,12 +473,12 @@ def test_it_ends_without_a_traceback(site, visits, number):
     """Also where the fork server's first message was never read, for nobody came."""
     with serve(site, ".venv-page") as address:
         server = server_of(address)
-        warm = warm_process(server)
-        assert until(lambda: warm.num_fds() and warm.memory_info().rss > 50_000_000, 30) and not time.sleep(1)
+        forker = fork_server(server)
+        assert until(lambda: forker.num_fds() and forker.memory_info().rss > 50_000_000, 30) and not time.sleep(1)
         for _ in range(visits):
             get(address)
         server.send_signal(number)
-        assert psutil.wait_procs([server, warm], 20)[1] == []
+        assert psutil.wait_procs([server, forker], 20)[1] == []
     log = (site / ".venv-page.log").read_text()
     assert "Traceback" not in log and "Error" not in log, log
 
@@ -506,7 +505,7 @@ def test_the_server_leaves_nobody_behind(site, number):
         server = server_of(address)
         for _ in range(3):
             get(address)
-        family = [warm_process(server), *kernels(server)]
+        family = [fork_server(server), *kernels(server)]
         assert len(family) == 4
         begin = time.monotonic()
         server.send_signal(number)
@@ -514,17 +513,17 @@ def test_the_server_leaves_nobody_behind(site, number):
         assert time.monotonic() - begin < 10
 
 
-def test_a_killed_warm_process_is_replaced(browser, site):
+def test_a_killed_fork_server_is_replaced(browser, site):
     with serve(site, ".venv-page", ICON_VISITORS="5") as address, visit(browser, address) as page:
         server = server_of(address)
-        warm = warm_process(server)
+        forker = fork_server(server)
         orphans = kernels(server)
-        warm.kill()
+        forker.kill()
         expect(page.get_by_role("alert")).to_contain_text("To go on, reload it", timeout=10_000)
         assert psutil.wait_procs(orphans, 5)[1] == []
         page.get_by_role("button", name="Reload the page").click()
         ready(page)
-        assert warm_process(server) != warm and len(kernels(server)) == 1 and health(address)["forked"]
+        assert fork_server(server) != forker and len(kernels(server)) == 1 and health(address)["forked"]
 
 
 def test_after_forty_visits_nothing_is_left(browser, site):

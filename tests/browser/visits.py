@@ -180,14 +180,14 @@ def server_of(address):
 
 def kernels(server):
     """The server's processes that are kernels: with a fork server, its children, else those that run ipykernel."""
-    warm = warm_process(server)
-    if warm:
-        return warm.children()
+    forker = fork_server(server)
+    if forker:
+        return forker.children()
     return [child for child in server.children() if "ipykernel_launcher" in child.cmdline()]
 
 
-def warm_process(server):
-    """The process that kernels are forked from, or None."""
+def fork_server(server):
+    """The fork server, from which kernels are forked, or None."""
     return next((child for child in server.children() if "icon_classifier.server.fork_server" in child.cmdline()), None)
 
 
@@ -198,9 +198,9 @@ def own_memory(processes):
 
 
 def kept(server):
-    """Bytes of memory that the server and its warm process keep once their visitors have gone."""
+    """Bytes of memory that the server and its fork server keep once their visitors have gone."""
     time.sleep(6)  # the server collects what is left of kernels every five seconds
-    return own_memory([server, warm_process(server)])
+    return own_memory([server, fork_server(server)])
 
 
 def until(condition, seconds):
