@@ -18,8 +18,8 @@ from icon_classifier.dataset.download import Fetcher
 from icon_classifier.dataset.links import FetchError
 from icon_classifier.dataset.manifest import COLUMNS, KEPT, Manifest
 from icon_classifier.dataset.network_guard import is_public
+from icon_classifier.dataset.query import SearchError, SearchRefused
 from icon_classifier.dataset.robots import unwanted
-from icon_classifier.dataset.search import SearchError, SearchRefused
 from icon_classifier.training.gather import contact_sheet, count_photos, forget, gather, gather_from
 
 # Each trap, how often it is among the hundred links, and a word of the reason that the manifest gives.

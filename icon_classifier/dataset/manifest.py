@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .files import write_whole
+
 # The licence is what the search was asked for; phash and group are for the cleaning. `given` is the label that the
 # source gave, where cleaning has given the photo another; `origin` is the path of the source.
 COLUMNS = (
@@ -120,12 +122,12 @@ class Manifest:
 
     def save(self):
         """Write all rows anew, in one step: whoever reads sees the old file or the new one."""
-        part = self.path.with_suffix(".csv.part")
-        with writing(self.photos), open(part, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(part, self.path)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        with writing(self.photos):
+            write_whole(self.path, text.getvalue().encode())
 
     def folders(self):
         """The folder of each name that has had a photo: {name as typed: folder}."""
