@@ -1,4 +1,4 @@
-"""photos/manifest.csv: a row a link, the failures too, and no row is lost to a full disk or a killed kernel."""
+"""photos/manifest.csv: one row per link, failures included; no row is lost to a full disk or a killed kernel."""
 
 import csv
 import io
@@ -130,7 +130,7 @@ class Manifest:
             write_whole(self.path, text.getvalue().encode())
 
     def folders(self):
-        """The folder of each name that has had a photo: {name as typed: folder}."""
+        """The folder of each label that has had a photo: {label as typed: folder}."""
         return {row["name"]: row["file"].split("/")[-2] for row in self.rows if row["file"]}
 
     def forget(self, url):
