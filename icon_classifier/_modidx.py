@@ -3,8 +3,6 @@
 d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_url': '', 'lib_path': 'icon_classifier'},
   'syms': { 'icon_classifier.training.clean': { 'icon_classifier.training.clean._corrected': ( 'clean.html#_corrected',
                                                                                                'icon_classifier/training/clean.py'),
-                                                'icon_classifier.training.clean._move': ( 'clean.html#_move',
-                                                                                          'icon_classifier/training/clean.py'),
                                                 'icon_classifier.training.clean._note': ( 'clean.html#_note',
                                                                                           'icon_classifier/training/clean.py'),
                                                 'icon_classifier.training.clean.put_aside': ( 'clean.html#put_aside',

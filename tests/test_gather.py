@@ -18,8 +18,8 @@ from icon_classifier.dataset.download import Fetcher
 from icon_classifier.dataset.links import FetchError
 from icon_classifier.dataset.manifest import COLUMNS, KEPT, Manifest
 from icon_classifier.dataset.network_guard import is_public
+from icon_classifier.dataset.query import SearchError, SearchRefused
 from icon_classifier.dataset.robots import unwanted
-from icon_classifier.dataset.search import SearchError, SearchRefused
 from icon_classifier.training.gather import contact_sheet, count_photos, forget, gather, gather_from
 
 # Each trap, how often it is among the hundred links, and a word of the reason that the manifest gives.
@@ -42,7 +42,7 @@ TRAPS = {
 
 
 def files(folder):
-    """The photos below `folder`, put aside or not, by their paths."""
+    """The photos below `folder`, excluded or not, by their paths."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.jpg")}
 
 
@@ -262,7 +262,7 @@ def test_a_full_disk_is_a_sentence_and_costs_one_picture(tmp_path):
     assert len(files(tmp_path)) == 80
 
 
-def test_again_and_with_other_names(tmp_path):
+def test_gathers_again_and_with_other_labels(tmp_path):
     with photos() as host, search_of(host) as server:
 
         def go(names, number=12):
@@ -311,7 +311,7 @@ def test_other_filters_are_another_search(tmp_path):
         assert sum(host.asked.values()) == 8
 
 
-def test_what_came_by_another_road_stays(tmp_path):
+def test_photos_from_another_source_stay(tmp_path):
     with photos() as host, search_of(host) as server:
         (tmp_path / "bell.txt").write_text(f"{host.address}/photo/bell/1\n")
         gather_from(tmp_path / "bell.txt", tmp_path / "photos", allow_hosts=[host.netloc])

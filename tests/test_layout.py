@@ -12,6 +12,7 @@ from PIL import Image
 from standin.photos import icon, photos
 
 from icon_classifier.dataset.datasets import dataset_of
+from icon_classifier.dataset.exclude import move_photo
 from icon_classifier.dataset.layout import in_words, is_label
 from icon_classifier.dataset.links import SourceError
 from icon_classifier.dataset.manifest import COLUMNS, Manifest
@@ -448,3 +449,17 @@ def test_what_is_forgotten_stays_so_in_any_source(tmp_path):
     assert gather_from(source, out) == {"cat": 1, "dog": 1} and dataset(out) == {"cat": 1, "dog": 1}
     with pytest.raises(ValueError, match="at least two"):
         count_photos(out / "cat")
+
+
+def test_an_excluded_photo_never_replaces_another_one(tmp_path):
+    """The same bytes are one photo; other bytes of the same file name get a free name."""
+    photo, place = tmp_path / "heart/mine.jpg", tmp_path / ".aside/heart/mine.jpg"
+    photo.parent.mkdir()
+    for body, moved in ((b"one", "mine.jpg"), (b"two", "mine-1.jpg"), (b"one", "mine.jpg")):
+        photo.write_bytes(body)
+        assert move_photo(photo, place) == place.with_name(moved) and not photo.exists()
+    assert {file.name: file.read_bytes() for file in place.parent.iterdir()} == {
+        "mine.jpg": b"one",
+        "mine-1.jpg": b"two",
+    }
+    assert move_photo(photo, place) is None

@@ -1,4 +1,4 @@
-"""The roads without a search engine, names as folders, and the manifest."""
+"""The sources that need no search engine, labels as folders, and the manifest."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from icon_classifier.training.gather import find_photos, gather_from
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder a name as people have it: big, upside down, nested, with what systems leave behind."""
+    """A folder per label as people have it: big, upside down, nested, with what systems leave behind."""
     folder = tmp_path / "my pictures"
     for name in ("heart", "Dr. Dre"):
         (folder / name / "more").mkdir(parents=True)
@@ -52,7 +52,7 @@ def zipped(folder, inside=""):
 @pytest.mark.parametrize(
     "make", [lambda f: f, zipped, lambda f: zipped(f, "all of it/")], ids=["folder", "zip", "nested"]
 )
-def test_a_folder_a_name_and_a_zip_of_such(folder, tmp_path, make):
+def test_reads_a_folder_per_label_and_a_zip_of_such_folders(folder, tmp_path, make):
     source = make(folder)
     out = tmp_path / "out"
     assert gather_from(source, out) == {"Dr. Dre": 3, "heart": 5}
@@ -67,7 +67,7 @@ def test_a_folder_a_name_and_a_zip_of_such(folder, tmp_path, make):
 def test_a_zip_that_lies_or_is_locked(tmp_path, monkeypatch):
     from icon_classifier.dataset import sources
 
-    monkeypatch.setattr(sources, "LARGEST", 1_000_000)
+    monkeypatch.setattr(sources, "MAX_FILE_BYTES", 1_000_000)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("heart/bomb.jpg", bytes(50_000_000))
         archive.writestr("../heart/up.jpg", icon("heart", 1))
@@ -194,7 +194,7 @@ def test_one_bad_item_of_img2dataset_costs_itself(tmp_path, capsys, kind):
         gather_from(tmp_path / "none", tmp_path / "out")
 
 
-def test_sources_that_are_none_are_sentences(tmp_path):
+def test_rejects_what_is_no_source_in_a_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "words.csv").write_text("heart\nstar\n")
@@ -219,7 +219,7 @@ def test_a_folder_is_not_gathered_into_itself(folder):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_names_become_folders():
+def test_labels_become_folder_names():
     same = ["beyonce", "snoop dogg", "Beyoncé", "東京", "Dr. Dre", "R&B 100%", "🎺"]
     assert [safe_name(name) for name in same] == same
     for label, name in {
@@ -245,7 +245,7 @@ def test_names_become_folders():
             safe_name(label)
 
 
-def test_no_two_names_share_a_folder():
+def test_no_two_labels_share_a_folder():
     labels = ["Drake", "drake", "AC/DC", "AC／DC", "Straße", "STRASSE", "长" * 60, "长" * 61]  # noqa: RUF001
     folders = folder_names(labels)
     assert list(folders) == labels and len({folder.casefold() for folder in folders.values()}) == len(labels)
@@ -284,7 +284,7 @@ def test_a_line_that_was_cut_off_is_dropped_and_the_rest_stays(tmp_path):
         assert manifest.path.read_bytes().endswith(b"\n")
     manifest.path.write_bytes(whole)
     rows = Manifest(tmp_path).rows
-    assert len(rows) == 5 and rows[1]["decision"] == "kept" and rows[0]["title"] == 'a "b", c'  # a row a link
+    assert len(rows) == 5 and rows[1]["decision"] == "kept" and rows[0]["title"] == 'a "b", c'  # one row per link
 
 
 def test_a_manifest_that_is_none_is_a_sentence(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from conftest import python
 from standin.engine import QUOTINGS, engine, result
 
-from icon_classifier.dataset.search import Query, SearchError, SearchRefused, by_ddgs, by_jmd, search
+from icon_classifier.dataset.query import Query, SearchError, SearchRefused
+from icon_classifier.dataset.search import by_ddgs, by_jmd, search
 
 BOUND = 10  # s
 
@@ -107,7 +108,7 @@ def test_each_ends_in_time_with_links_or_a_sentence(case, alone):
                 search(query)
             sentence = str(failure.value)
             assert expected in sentence and sentence.count(". ") <= 1 and sentence.endswith(".")
-            assert "a folder with one folder a name, a zip of such, or a CSV of addresses" in sentence
+            assert "a folder with one folder per label, a zip of such folders, or a CSV of addresses" in sentence
             assert isinstance(failure.value, SearchRefused) == ("refuses" in expected or "429" in case)
     assert time.monotonic() - began < BOUND
     assert server.asked["token"] <= 2 and server.asked["i.js"] <= max(2, -(-query.number // 100))  # no hammering

@@ -1,1 +1,1 @@
-"""Gathering: names and addresses become photographs on disk. Neither fastai nor torch is needed here."""
+"""Datasets: labels and addresses become photos on disk. This needs neither fastai nor torch."""

@@ -7,11 +7,11 @@ from pathlib import Path
 from PIL import Image
 
 from ..images import PictureError, open_picture
-from .aside import move
+from .exclude import EXCLUDED_FOLDER, move_photo
+from .ingest import MAX_SIDE, write_photo
 from .labels import safe_name
 from .layout import find_pictures
 from .manifest import FORGOTTEN, Manifest, is_dataset, writing
-from .take import LONGEST, write_photo
 
 RESERVED = {"sample", "search"}  # sources whose photos lie in the folders of these names
 
@@ -66,12 +66,12 @@ def normalize_added(manifest):
             continue
         try:
             body = path.read_bytes()
-            picture = open_picture(body, longest=LONGEST)
+            picture = open_picture(body, longest=MAX_SIDE)
         except (PictureError, OSError):
             continue
         with writing(photos):
             write_photo(photos / folder / f"{hashlib.sha256(body).hexdigest()[:16]}.jpg", picture)
-            move(path, photos / ".aside" / file)
+            move_photo(path, photos / EXCLUDED_FOLDER / file)
         count += 1
     return count
 
@@ -81,6 +81,6 @@ def _is_normal(path):
     try:
         with Image.open(path, formats=("JPEG",)) as image:
             plain = image.mode == "RGB" and "icc_profile" not in image.info and image.getexif().get(0x0112, 1) == 1
-            return path.suffix == ".jpg" and plain and max(image.size) <= LONGEST
+            return path.suffix == ".jpg" and plain and max(image.size) <= MAX_SIDE
     except Exception:  # no JPEG, or a damaged one: damaged EXIF raises anything
         return False

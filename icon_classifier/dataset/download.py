@@ -1,4 +1,4 @@
-"""Fetching: an address becomes bytes or a sentence, in bounded time, politely, and from public addresses only."""
+"""Download: an address becomes bytes or an error, in bounded time, politely, and from public addresses only."""
 
 import asyncio
 import queue
@@ -12,14 +12,16 @@ from urllib.parse import urlsplit
 import httpcore2
 
 from .links import FetchError
-from .network_guard import PublicOnly, as_ascii, follow, request_of
-from .robots import PICTURES, USER_AGENT, check_headers, seconds_of
+from .network_guard import PublicOnly, as_ascii, redirect_target, request_of
+from .robots import IMAGE_TYPES, USER_AGENT, check_headers, seconds_of
 
-REDIRECTS = 5
-ATTEMPTS = 3  # at a host that answers 429 or 503
-FIRST = 6  # s; the time that a picture has to begin with; each RATE bytes that arrive earn it a second more
-RATE = 50_000
-PATIENCE = 5  # s; a host that wants a longer pause is left alone until the next run
+MAX_REDIRECTS = 5
+MAX_ATTEMPTS = 3  # at a host that answers 429 or 503
+FIRST_SECONDS = (
+    6  # s; the time that a picture has to begin with; each MIN_BYTES_PER_SECOND bytes that arrive earn it a second more
+)
+MIN_BYTES_PER_SECOND = 50_000
+MAX_RETRY_AFTER = 5  # s; a host that wants a longer pause is left alone until the next run
 
 
 @dataclass
@@ -107,12 +109,12 @@ class Fetcher:
         name = urlsplit(as_ascii(url)).hostname
         host = self._hosts.setdefault(name, _Host(asyncio.Semaphore(self.per_host)))
         async with host.slots:
-            for attempt in range(ATTEMPTS):
+            for attempt in range(MAX_ATTEMPTS):
                 if host.closed:
                     raise host.closed
                 await asyncio.sleep(max(0, host.resume - time.monotonic()))
                 try:
-                    answer = await self._ask(url, "GET", {"User-Agent": USER_AGENT}, None, PICTURES, self.seconds)
+                    answer = await self._ask(url, "GET", {"User-Agent": USER_AGENT}, None, IMAGE_TYPES, self.seconds)
                     host.answered = True
                     return answer
                 except FetchError as error:
@@ -123,26 +125,26 @@ class Fetcher:
                     if error.wait is None:
                         raise
                     wait = error.wait or 2**attempt
-                    if wait > PATIENCE or attempt == ATTEMPTS - 1:
+                    if wait > MAX_RETRY_AFTER or attempt == MAX_ATTEMPTS - 1:
                         host.closed = FetchError(f"{error} So {name} is left alone for now.", again=True)
                         raise
                     host.resume = max(host.resume, time.monotonic() + wait)
 
     async def _ask(self, url, method, headers, content, types, seconds):
         began = asyncio.get_running_loop().time()
-        first = min(FIRST, seconds) if types else seconds
+        first = min(FIRST_SECONDS, seconds) if types else seconds
         try:
             async with asyncio.timeout(first) as limit:  # over everything: a time-out for each read stops no drip
 
                 def earn(size):
-                    limit.reschedule(began + min(seconds, first + size / RATE))
+                    limit.reschedule(began + min(seconds, first + size / MIN_BYTES_PER_SECOND))
 
                 url = as_ascii(url)
-                for _ in range(REDIRECTS + 1):
+                for _ in range(MAX_REDIRECTS + 1):
                     answer, url = await self._hop(url, method, headers, content, types, earn)
                     if answer:
                         return answer
-            raise FetchError(f"It redirects more than {REDIRECTS} times.")
+            raise FetchError(f"It redirects more than {MAX_REDIRECTS} times.")
         except TimeoutError:
             spent = asyncio.get_running_loop().time() - began
             raise FetchError(f"It was not done within {spent:.0f} s.", again=True) from None
@@ -159,7 +161,7 @@ class Fetcher:
             sent = [(key.decode("latin-1").lower(), value) for key, value in response.headers]
             status, location = response.status, dict(sent).get("location")
             if status in (301, 302, 303, 307, 308) and location is not None:
-                return None, follow(url, location)
+                return None, redirect_target(url, location)
             sent = [(key, _text(value)) for key, value in sent]
             header = dict(sent)
             kind = header.get("content-type", "").partition(";")[0].strip().lower()

@@ -5,7 +5,7 @@ import tarfile
 from functools import partial
 
 from .layout import SUFFIXES, in_words
-from .links import LABEL, LARGEST, Link, SourceError, read_file
+from .links import LABEL, MAX_FILE_BYTES, Link, SourceError, read_file
 
 NO_CAPTION = "without a caption"
 
@@ -52,8 +52,8 @@ def of_tars(source, left_out):
 
 
 def _read_piece(file, offset, size):
-    if size > LARGEST:
-        raise SourceError(f"It is larger than {LARGEST // 1_000_000} MB.")
+    if size > MAX_FILE_BYTES:
+        raise SourceError(f"It is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
     with open(file, "rb") as whole:
         whole.seek(offset)
         body = whole.read(size)

@@ -6,7 +6,7 @@ import unicodedata
 _LOOK_ALIKE = str.maketrans({sign: chr(ord(sign) + 0xFEE0) for sign in '<>:"/\\|?*'})
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
 _OURS = {"train", "valid", "models", "@eadir", "__macosx", "manifest.csv"}  # what lies beside labels, or above them
-_LONGEST = 150  # bytes; most file systems allow 255, and paths have limits too
+MAX_FOLDER_BYTES = 150  # bytes; most file systems allow 255, and paths have limits too
 
 
 class LabelError(ValueError):
@@ -18,14 +18,14 @@ def clean_label(label):
     text = " ".join(unicodedata.normalize("NFC", str(label)).split())
     text = "".join(sign for sign in text if sign.isprintable())
     if not text:
-        raise LabelError(f"A name must have something that can be read, and {label!r} has not.")
+        raise LabelError(f"A label must have something that can be read, and {label!r} has not. Give it another label.")
     return text
 
 
 def safe_name(label):
     """A folder name for `label` that Linux, macOS and Windows accept, which fastai's get_image_files does not skip."""
     text = clean_label(label).translate(_LOOK_ALIKE)
-    while len(text.encode()) > _LONGEST:
+    while len(text.encode()) > MAX_FOLDER_BYTES:
         text = text[:-1].rstrip()
     if text.startswith("."):  # hidden, or the way out of the folder
         text = "．" + text[1:]  # noqa: RUF001

@@ -1,11 +1,11 @@
-"""What every source gives: links, each on its way to become one photograph, and the errors on that way."""
+"""Links, which every source gives; each becomes one photo or an error."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 URL = ("url", "image_url", "image", "link", "address", "src")  # what the columns of a list may be called
 LABEL = ("label", "name", "class", "category")
-LARGEST = 100_000_000  # bytes; a file in a zip may unpack to any size
+MAX_FILE_BYTES = 100_000_000  # bytes; a file in a zip may unpack to any size
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,6 @@ class FetchError(Exception):
 
 def read_file(file):
     """The bytes of a file (a path); raises `SourceError` for one that is too large."""
-    if file.stat().st_size > LARGEST:
-        raise SourceError(f"It is larger than {LARGEST // 1_000_000} MB.")
+    if file.stat().st_size > MAX_FILE_BYTES:
+        raise SourceError(f"It is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
     return file.read_bytes()

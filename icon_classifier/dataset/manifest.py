@@ -1,4 +1,4 @@
-"""photos/manifest.csv: a row a link, the failures too, and no row is lost to a full disk or a killed kernel."""
+"""photos/manifest.csv: one row per link, failures included; no row is lost to a full disk or a killed kernel."""
 
 import csv
 import io
@@ -6,6 +6,8 @@ import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+from .files import write_whole
 
 # The licence is what the search was asked for; phash and group are for the cleaning. `given` is the label that the
 # source gave, where cleaning has given the photo another; `origin` is the path of the source.
@@ -120,15 +122,15 @@ class Manifest:
 
     def save(self):
         """Write all rows anew, in one step: whoever reads sees the old file or the new one."""
-        part = self.path.with_suffix(".csv.part")
-        with writing(self.photos), open(part, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(part, self.path)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        with writing(self.photos):
+            write_whole(self.path, text.getvalue().encode())
 
     def folders(self):
-        """The folder of each name that has had a photo: {name as typed: folder}."""
+        """The folder of each label that has had a photo: {label as typed: folder}."""
         return {row["name"]: row["file"].split("/")[-2] for row in self.rows if row["file"]}
 
     def forget(self, url):

@@ -1,4 +1,4 @@
-"""The public internet and nothing else: which addresses may be connected to, and how they are written."""
+"""Guard against SSRF: connect to public addresses only, and write addresses as browsers do."""
 
 import asyncio
 import re
@@ -64,7 +64,7 @@ def as_ascii(url):
         raise FetchError(f"{url[:200]!r} is no address that can be fetched: {error}.") from None
 
 
-def follow(url, location):
+def redirect_target(url, location):
     """Return where the header `location` (bytes) leads from `url`, as `as_ascii` does."""
     there = _as_browsers_read(location.decode("utf-8", "surrogateescape"))
     try:  # urljoin takes an empty query for none

@@ -1,14 +1,20 @@
-"""Manners: what a server's answer says about the picture, about its owner's wishes, and about asking again."""
+"""Respect hosts and owners: X-Robots-Tag, Retry-After, and the types that an image may come as."""
 
 import time
 from email.utils import parsedate_to_datetime
 
 from .links import FetchError
 
-US = "icon-classifier"
-USER_AGENT = f"{US}/1 (gathers pictures to learn to tell them apart; honours X-Robots-Tag)"
-PICTURES = ("image/", "application/octet-stream", "binary/octet-stream")  # the types that a picture may come as
-NOT_FOR_US = {"noai", "noimageai", "noindex", "noimageindex", "none"}  # as img2dataset has them, and none = noindex
+OUR_AGENT = "icon-classifier"
+USER_AGENT = f"{OUR_AGENT}/1 (gathers pictures to learn to tell them apart; honours X-Robots-Tag)"
+IMAGE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")  # the types that a picture may come as
+FORBIDDING_RULES = {
+    "noai",
+    "noimageai",
+    "noindex",
+    "noimageindex",
+    "none",
+}  # as img2dataset has them, and none = noindex
 
 
 def check_headers(status, header, robots, kind, types):
@@ -44,11 +50,11 @@ def seconds_of(text):
 def unwanted(values):
     """The first rule in X-Robots-Tag headers (their `values`) that keeps us off, or ""; "bot: noai" is for that bot."""
     for value in values:
-        agent = US
+        agent = OUR_AGENT
         for part in value.lower().split(","):
             before, colon, after = part.partition(":")
             if colon and before.strip() != "unavailable_after" and not before.strip().startswith("max-"):
                 agent, part = before.strip(), after  # for this and what follows
-            if part.strip() in NOT_FOR_US and agent in (US, "*"):
+            if part.strip() in FORBIDDING_RULES and agent in (OUR_AGENT, "*"):
                 return part.strip()
     return ""

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from .img2dataset import of_shards, of_tars
 from .layout import find_pictures, in_words, labelled_of, readable
-from .links import LABEL, LARGEST, URL, Link, SourceError, read_file
+from .links import LABEL, MAX_FILE_BYTES, URL, Link, SourceError, read_file
 from .manifest import ASIDE, END, EXCLUDED, FORGOTTEN
 
 LISTS = {".csv", ".tsv", ".txt"}
-LONGEST = 8_000  # characters; servers take no longer address
+MAX_URL_LENGTH = 8_000  # characters; servers take no longer address
 UNUSED = {FORGOTTEN: "asked to be forgotten", EXCLUDED: "put aside in cleaning", ASIDE: "no longer asked for"}
 
 
@@ -97,11 +97,11 @@ def _name_in_zip(info):
 def _read_member(archive, info):
     try:
         with archive.open(info) as member:
-            body = member.read(LARGEST + 1)  # the size that a zip states may be a lie
+            body = member.read(MAX_FILE_BYTES + 1)  # the size that a zip states may be a lie
     except (RuntimeError, NotImplementedError, zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
         raise SourceError(f"It cannot be unpacked: {error}.") from None
-    if len(body) > LARGEST:
-        raise SourceError(f"It is larger than {LARGEST // 1_000_000} MB.")
+    if len(body) > MAX_FILE_BYTES:
+        raise SourceError(f"It is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
     return body
 
 
@@ -120,7 +120,7 @@ def _of_list(source, left_out):
     for row in rows:
         row = dict(enumerate(field.strip() for field in row))
         name = row.get(label, "") if label is not None else source.stem
-        title, page = (row.get(columns.get(column), "")[:LONGEST] for column in ("title", "page"))
+        title, page = (row.get(columns.get(column), "")[:MAX_URL_LENGTH] for column in ("title", "page"))
         decision = row.get(columns.get("decision"))  # a manifest is such a list, and may be passed on
         if decision == END:
             continue
@@ -130,8 +130,8 @@ def _of_list(source, left_out):
             left_out["without an address"] += 1
         elif not name:
             left_out["without a label"] += 1
-        elif len(row[url]) > LONGEST:
-            left_out[f"with an address of more than {LONGEST:,} characters"] += 1
+        elif len(row[url]) > MAX_URL_LENGTH:
+            left_out[f"with an address of more than {MAX_URL_LENGTH:,} characters"] += 1
         else:
             yield Link(row[url], name, title, page, "list")
 

@@ -7,17 +7,10 @@ __all__ = ['put_aside', 'put_back', 'relabel']
 
 # %% ../../notebooks/library/02_clean.ipynb #d1656429
 from pathlib import Path
+from ..dataset.exclude import EXCLUDED_FOLDER, move_photo
 from ..dataset.manifest import EXCLUDED, KEPT, Manifest, is_dataset
 
 # %% ../../notebooks/library/02_clean.ipynb #921b6feb
-def _move(file, folder):
-    "Move `file` into `folder`, under a new name where its own is taken; return where it went, None if it had gone before"
-    if not file.exists(): return # a cell that was run twice
-    folder.mkdir(parents=True, exist_ok=True)
-    target,n = folder/file.name,1
-    while target.exists(): target,n = folder/f'{file.stem}-{n}{file.suffix}',n + 1
-    return file.rename(target)
-
 def _note(photos, files, changes):
     "Note in the manifest of the dataset `photos`, if it has one, what `changes` (a function) says of the rows of `files`"
     if not files or not is_dataset(photos): return
@@ -34,7 +27,7 @@ def put_aside(
     "Move `files` to photos/.aside, out of the sight of `get_image_files`"
     photos,files = Path(photos),[Path(f) for f in files if Path(f).exists()]
     _note(photos, files, lambda row,_: dict(decision=EXCLUDED, reason='It was put aside in cleaning.'))
-    return [_move(f, photos/'.aside'/f.relative_to(photos).parent) for f in files]
+    return [move_photo(f, photos/EXCLUDED_FOLDER/f.relative_to(photos)) for f in files]
 
 def put_back(
     photos:Path, # The dataset
@@ -42,7 +35,7 @@ def put_back(
 ) -> list: # Where they are now
     "Undo `put_aside`"
     photos = Path(photos)
-    moved = [_move(Path(f), photos/Path(f).relative_to(photos/'.aside').parent) for f in files]
+    moved = [move_photo(Path(f), photos/Path(f).relative_to(photos/EXCLUDED_FOLDER)) for f in files]
     moved = [p for p in moved if p]
     _note(photos, moved, lambda row,_: dict(decision=KEPT, reason=''))
     return moved
@@ -54,7 +47,7 @@ def relabel(
 ) -> Path|None: # Where it is now
     "Move `file` to the sibling folder `name`"
     file = Path(file)
-    moved = _move(file, file.parent.parent/name)
+    moved = move_photo(file, file.parent.parent/name/file.name)
     photos = next((p for p in file.parents[1:3] if is_dataset(p)), None)
     if moved and photos: _note(photos, [file], lambda row,manifest: _corrected(row, manifest, moved.relative_to(photos)))
     return moved

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from fastprogress.fastprogress import progress_bar
 from PIL import Image, ImageDraw, ImageFont
-from ..dataset.aside import arrange, follow
+from ..dataset.follow import arrange, follow
 from ..dataset.datasets import dataset_of, normalize_added, origin_of
 from ..dataset.download import Fetcher
 from ..dataset.layout import SUFFIXES, in_words, is_label
@@ -21,8 +21,9 @@ from ..dataset.links import SourceError
 from ..dataset.manifest import ASIDE, END, KEPT, OPEN, Manifest, asked, is_dataset, one_line
 from ..dataset.labels import LabelError, clean_label, folder_names
 from ..dataset.sources import read_source
-from ..dataset.search import DUCKDUCKGO, Query, SearchError, SearchRefused, search
-from ..dataset.take import list_links, take
+from ..dataset.query import DUCKDUCKGO, Query, SearchError, SearchRefused
+from ..dataset.search import search
+from ..dataset.ingest import list_links, take
 from ..images import PictureError, open_picture
 
 # %% ../../notebooks/library/01_gather.ipynb #d826c47f

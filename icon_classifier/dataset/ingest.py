@@ -1,11 +1,12 @@
-"""Taking: each link becomes a photo on disk and a row that says so, or a row that says why not."""
+"""Ingest links: each becomes a photo on disk and a row that says so, or a row that says why not."""
 
 import hashlib
 import io
-import os
 
 from ..images import PictureError, open_picture
-from .aside import move, same_picture
+from .exclude import EXCLUDED_FOLDER, move_photo
+from .files import write_whole
+from .follow import same_picture
 from .links import FetchError, SourceError
 from .manifest import (
     ASIDE,
@@ -25,7 +26,7 @@ from .manifest import (
     writing,
 )
 
-LONGEST = 512  # px; larger is slower to train on and not better
+MAX_SIDE = 512  # px; larger is slower to train on and not better
 
 
 def list_links(manifest, label, query, links, more=False):
@@ -46,7 +47,7 @@ def list_links(manifest, label, query, links, more=False):
         if url in known:
             before = known[url]
             if before["decision"] == ASIDE and before["file"]:
-                move(manifest.photos / ".aside" / before["file"], manifest.photos / before["file"])
+                move_photo(manifest.photos / EXCLUDED_FOLDER / before["file"], manifest.photos / before["file"])
                 before.update(decision=KEPT, reason="")
                 changed = True
             elif before["decision"] == ASIDE:
@@ -105,7 +106,7 @@ def _decide(photos, folder, bodies, came):
             return dict(decision=FORGOTTEN, reason=UNWANTED, title="")
         if twin:
             return facts | dict(decision=REFUSED, reason=same_picture(twin))
-        picture = open_picture(body, longest=LONGEST)
+        picture = open_picture(body, longest=MAX_SIDE)
     except (PictureError, SourceError) as error:
         return facts | dict(decision=REFUSED, reason=str(error))
     except OSError as error:
@@ -121,9 +122,4 @@ def write_photo(path, picture):
     data = io.BytesIO()
     picture.save(data, "JPEG", quality=90)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    try:
-        part.write_bytes(data.getbuffer())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, data.getvalue())

@@ -1,12 +1,12 @@
-"""Labels and photos come and go: what is no longer asked for is put aside, and comes back when it is."""
+"""A dataset follows its source: photos that it no longer has are excluded, and come back when it has them again."""
 
 import hashlib
-import os
 from collections import Counter
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from .exclude import EXCLUDED_FOLDER, move_photo
 from .links import SourceError
 from .manifest import (
     ASIDE,
@@ -33,7 +33,7 @@ def arrange(manifest, wanted):
 
     Rows of a label whose folder was deleted become open again. Nothing is deleted.
     """
-    photos, aside, folders = manifest.photos, manifest.photos / ".aside", manifest.folders()
+    photos, aside, folders = manifest.photos, manifest.photos / EXCLUDED_FOLDER, manifest.folders()
     before = [dict(row) for row in manifest.rows]
     missing = {label for label, folder in folders.items() if not any((p / folder).is_dir() for p in (photos, aside))}
     gone, back = set(), set()
@@ -44,7 +44,7 @@ def arrange(manifest, wanted):
         if wants and row["name"] in missing:
             manifest.reopen(row)
         elif wants and row["decision"] == ASIDE:
-            move(aside / row["file"], photos / row["file"])
+            move_photo(aside / row["file"], photos / row["file"])
             row.update(decision=KEPT, reason="")
             back.add(row["name"])
         elif not wants and row["decision"] == KEPT and (photos / row["file"]).exists():
@@ -130,7 +130,7 @@ def _whose(manifest, origin, urls):
 
 def _update(manifest, row, origin, link, folder, bodies):
     """Let `row` follow its `link`, which goes to `folder`; `bodies`: {sha256: row} of the photos that are there."""
-    photos, aside = manifest.photos, manifest.photos / ".aside"
+    photos, aside = manifest.photos, manifest.photos / EXCLUDED_FOLDER
     file = place = row["file"]  # where it is, and where it should be
     if row["origin"] != origin:
         manifest.change(row, origin=origin)
@@ -138,12 +138,12 @@ def _update(manifest, row, origin, link, folder, bodies):
         if file and row["decision"] in (KEPT, ASIDE):
             place = f"{folder}/{Path(file).name}"
         if row["decision"] == KEPT:
-            move(photos / file, photos / place)
+            move_photo(photos / file, photos / place)
         manifest.change(row, name=link.name, given="", file=place)
     twin = bodies.get(row["sha256"]) if row["sha256"] else None
     if row["decision"] == ASIDE:
         if file and not twin:
-            move(aside / file, photos / place)
+            move_photo(aside / file, photos / place)
         if twin:
             manifest.change(row, decision=REFUSED, reason=same_picture(twin), file="")
         elif file and (photos / place).exists():
@@ -156,7 +156,7 @@ def _update(manifest, row, origin, link, folder, bodies):
     elif row["decision"] in (KEPT, REFUSED, EXCLUDED) and _has_changed(link, row):
         bodies.pop(row["sha256"], None)
         if row["decision"] == KEPT:
-            move(photos / place, aside / place)
+            move_photo(photos / place, aside / place)
         manifest.reopen(row)
     elif row["decision"] == KEPT and not any((p / place).parent.is_dir() for p in (photos, aside)):
         bodies.pop(row["sha256"], None)
@@ -189,24 +189,17 @@ def _move_away(manifest, gone, back):
 
     `gone`, `back`: folders of which nothing is left, or something is there again.
     """
-    photos, aside = manifest.photos, manifest.photos / ".aside"
+    photos, aside = manifest.photos, manifest.photos / EXCLUDED_FOLDER
     kept = {row["file"] for row in manifest.rows if row["decision"] == KEPT}
     for row in manifest.rows:
         if row["decision"] == ASIDE and row["file"] and row["file"] not in kept:
-            move(photos / row["file"], aside / row["file"])
+            move_photo(photos / row["file"], aside / row["file"])
     listed = {row["file"] for row in manifest.rows}
     for folders, start, end in ((gone, photos, aside), (back, aside, photos)):
         for file in [file for folder in folders for file in sorted((start / folder).glob("*")) if file.is_file()]:
             path = file.relative_to(start)
             if path.as_posix() not in listed:
-                move(file, end / path)
+                move_photo(file, end / path)
     for place in (place for folder in gone for place in (photos / folder, (photos / folder).parent)):
         if place != photos and place.is_dir() and not any(place.iterdir()):
             place.rmdir()
-
-
-def move(start, end):
-    """Move the file `start` to `end`, where it is there to be moved."""
-    if start.exists():
-        end.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(start, end)
