@@ -1,21 +1,20 @@
-"""The private parts of Jupyter that the server relies on. Check each one when jupyter_server or jupyter_client changes.
+"""The private parts of Jupyter that the server relies on."""
 
-Read or replaced here:
-
-- `MappingKernelManager._kernel_connections`: {kernel id: number of WebSockets}, counted by `notify_connect` and
-  `notify_disconnect`. Without it the limit of connections to a kernel and the end of abandoned kernels fail.
-- `MappingKernelManager._kernel_buffers`: {kernel id: {"buffer": list, ...}}, to which `start_buffering` appends
-  (channel, message). Without it a kernel whose page is away can fill the server's memory.
-- `ZMQChannelsWebsocketConnection._open_sockets`: all open connections. Without it a page is not told that its kernel
-  has ended.
-
-Overridden in kernel_manager.py:
-
-- `AsyncKernelManager._async_pre_start_kernel`, where the provisioner is made if there is none yet.
-- `MappingKernelManager._handle_kernel_died`, which is called with a kernel's id when its process has ended.
-
-tests/browser/test_serving.py fails where one of them no longer works.
-"""
+# Check each one when jupyter_server or jupyter_client changes. Read or replaced here:
+#
+# - `MappingKernelManager._kernel_connections`: {kernel id: number of WebSockets}, counted by `notify_connect` and
+#   `notify_disconnect`. Without it the limit of connections to a kernel and the end of abandoned kernels fail.
+# - `MappingKernelManager._kernel_buffers`: {kernel id: {"buffer": list, ...}}, to which `start_buffering` appends
+#   (channel, message). Without it a kernel whose page is away can fill the server's memory.
+# - `ZMQChannelsWebsocketConnection._open_sockets`: all open connections. Without it a page is not told that its kernel
+#   has ended.
+#
+# Overridden in kernel_manager.py:
+#
+# - `AsyncKernelManager._async_pre_start_kernel`, where the provisioner is made if there is none yet.
+# - `MappingKernelManager._handle_kernel_died`, which is called with a kernel's id when its process has ended.
+#
+# tests/browser/test_serving.py fails where one of them no longer works.
 
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
