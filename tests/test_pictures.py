@@ -25,7 +25,7 @@ from profiles import (
 )
 
 from icon_classifier.images import MAX_PIXELS, PictureError, open_picture
-from icon_classifier.server.capacity import WORK
+from icon_classifier.server.capacity import DECODE_MEMORY
 
 RED, BLUE, WHITE = (254, 0, 0), (0, 0, 254), (255, 255, 255)
 
@@ -155,7 +155,7 @@ open_picture(Path(sys.argv[2]).read_bytes()); (here / "clear_refs").write_text("
 open_picture(photo, longest=eval(sys.argv[3])); print(most("VmHWM") - before)"""
     (tmp_path / "small").write_bytes(encoded(Image.new(mode, (40, 40)), format))
     took = float(python("-c", code, str(tmp_path / "photo"), str(tmp_path / "small"), str(longest)).stdout)
-    assert 1 < took < WORK
+    assert 1 < took < DECODE_MEMORY
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "AVIF", "HEIF"])
