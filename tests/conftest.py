@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ import pytest
 from icon_classifier.server.preflight import Failed, procfile, served
 
 ROOT = Path(__file__).parent.parent
+# A background job ignores Ctrl-C, and so would every program that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_notebook(folder, **parameters):

@@ -64,16 +64,7 @@ def runner():
 def started(*args):
     """Start the runner in a session of its own, as a terminal does; its output is to be read line by line."""
     command = [sys.executable, str(RUN), *args]
-    return subprocess.Popen(
-        command,
-        stdout=-1,
-        stderr=-1,
-        text=True,
-        env=ENVIRONMENT,
-        start_new_session=True,
-        # it is ignored where the tests run as a background job
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=ENVIRONMENT, start_new_session=True)
 
 
 def lines_until(process, text):
