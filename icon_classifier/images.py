@@ -8,6 +8,8 @@ from contextlib import suppress
 import numpy as np
 from PIL import Image, ImageChops, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from .errors import IconClassifierError
+
 try:
     import pillow_heif
 except ImportError:  # there is no wheel for this machine
@@ -40,7 +42,7 @@ _SPACES = {
 }
 
 
-class PictureError(ValueError):
+class PictureError(IconClassifierError, ValueError):
     """These bytes are no usable picture; the message is a sentence for the person who offered them."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import IconClassifierError
 from ..images import open_picture
 from .card import Card, CardError, sha256_of
 from .preprocessing import prepare
@@ -22,7 +23,7 @@ BATCH = 16  # pictures that go through the network together
 STRANGE = "It is less like the pictures that the model learned from than nearly all those that it was checked on."
 
 
-class ExportError(RuntimeError):
+class ExportError(IconClassifierError, RuntimeError):
     """There is no usable export; the message is a sentence that says what to do."""
 
 

@@ -1,22 +1,23 @@
-"""Ground floor: a picture becomes the network's input, by the card's rule and exactly as fastai does it."""
+"""Turn an image into the network's input, by the card's `preprocessing` and exactly as fastai does it."""
 
 import math
 
 import numpy as np
 from PIL import Image
 
-_PAD_MODES = {"zeros": "constant", "border": "edge", "reflection": "reflect"}
+RESIZES = ("RandomResizedCrop", "crop", "pad", "squish")
+PAD_MODES = {"zeros": "constant", "border": "edge", "reflection": "reflect"}  # fastai's names: numpy's
 
 
 def prepare(image, rule):
-    """The float32 array (3, height, width) that `rule` makes of an RGB image.
+    """Return the float32 array (3, height, width) that `rule` makes of an RGB image.
 
     `rule` is a card's `preprocessing`: `resize` (RandomResizedCrop, crop, pad or squish) with its `val_xtra` or
     `pad_mode`, `size` [width, height] in px, `resample` (Pillow's number), `div`, and `mean` and `std` or None.
     Pixel for pixel what fastai 2.8 does to validation pictures (fastai.vision.augment).
     """
     pixels = np.asarray(_resize(image, rule), np.float32).transpose(2, 0, 1) / np.float32(rule["div"])
-    if rule["mean"] is not None:
+    if rule.get("mean") is not None:
         mean, std = (np.asarray(rule[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
         pixels = (pixels - mean) / std
     return np.ascontiguousarray(pixels)
@@ -58,5 +59,5 @@ def _resize(image, rule):
     image = image.crop((max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)))
     if any(before + after):
         edges = ((before[1], after[1]), (before[0], after[0]), (0, 0))
-        image = Image.fromarray(np.pad(np.asarray(image), edges, mode=_PAD_MODES[rule["pad_mode"]]))
+        image = Image.fromarray(np.pad(np.asarray(image), edges, mode=PAD_MODES[rule["pad_mode"]]))
     return image.resize(size, resample)
