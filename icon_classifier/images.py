@@ -1,4 +1,4 @@
-"""Ground floor: any bytes become one upright sRGB picture, or a refusal in words."""
+"""Decode any bytes to one upright 8-bit sRGB image, or raise `PictureError` with a sentence for the user."""
 
 import io
 import os

@@ -24,9 +24,9 @@ def prepare(image, rule):
 
 
 def seen(size, rule):
-    """The part of a picture of `size` (width, height) that `prepare` shows the network: left, top, right, bottom in px.
+    """Return the box (left, top, right, bottom) of a picture that `prepare` shows the network.
 
-    With `resize` pad it is larger than the picture.
+    `size`: the picture's width and height. All in px. With `resize` pad it is larger than the picture.
     """
     if rule["resize"] == "RandomResizedCrop":
         # For validation: the whole picture is squeezed into a somewhat larger frame, and its middle is taken.
@@ -39,7 +39,8 @@ def seen(size, rule):
     scales = [n / m for n, m in zip(size, rule["size"], strict=True)]
     scale = max(scales) if rule["resize"] == "pad" else min(scales)
     width, height = (int(scale * n) for n in rule["size"])
-    left, top = int(0.5 * (size[0] - width)), int(0.5 * (size[1] - height))
+    left = int(0.5 * (size[0] - width))
+    top = int(0.5 * (size[1] - height))
     return left, top, left + width, top + height
 
 
@@ -48,7 +49,8 @@ def _extra(rule):
 
 
 def _resize(image, rule):
-    size, resample = tuple(rule["size"]), Image.Resampling(rule["resample"])
+    size = tuple(rule["size"])
+    resample = Image.Resampling(rule["resample"])
     if rule["resize"] == "RandomResizedCrop":
         extra = _extra(rule)
         image = image.resize((size[0] + extra, size[1] + extra), resample)
