@@ -64,10 +64,13 @@ def run_predict(args):
 
 def run_compile(args):
     try:
-        from .training.export import compile_export
+        from .training.export import CompileError, compile_export
     except ImportError as error:
         return complain(f'compiling needs fastai and onnx ({error}): pip install "icon-classifier[training]"', 2)
-    card = compile_export(args.pickle)
+    try:
+        card = compile_export(args.pickle)
+    except CompileError as error:
+        return complain(error, 2)
     print(f"{Path(args.pickle).with_name('export.onnx')}: probabilities within {card.twin['difference']:.1e}")
 
 
