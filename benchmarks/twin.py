@@ -17,7 +17,7 @@ import numpy as np
 from row import row
 
 from icon_classifier.images import open_picture
-from icon_classifier.model.card import twin_in_words
+from icon_classifier.model.card_text import facts, twin_in_words
 from icon_classifier.model.classifier import load_classifier, open_pickle
 from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.sample import draw_icon, find_glyphs
@@ -91,7 +91,7 @@ def main():
         for what, classifier in (("the sample's", twin), ("at 224 px, fp32", at_224(folder))):
             heat = medians(30, *(partial(classifier.predict, photo, heat) for heat in (True, False)))
             row(f"with a heat map, {what}", *heat, "without", "ms")
-    print(*twin.card.facts(), f"The twin: {twin.card.twin['precision']}. {twin_in_words(twin.card.twin)}", sep="\n")
+    print(*facts(twin.card), f"The twin: {twin.card.twin['precision']}. {twin_in_words(twin.card.twin)}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from .errors import IconClassifierError
 from .images import PictureError
-from .model.card import Card, CardError
-from .model.classifier import ExportError, load_classifier
+from .model.card import Card
+from .model.classifier import load_classifier
 
 
 def main(argv=None):
-    """Run a command; returns 0, 1 where a picture was refused, or 2 where there is no usable export."""
+    """Run a command; return the exit code: 1 where an image was refused, 2 where there is no usable export."""
     parser = argparse.ArgumentParser(prog="icon-classifier", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     predict = commands.add_parser("predict", help="name pictures, a line each: file, name, probability")
@@ -32,7 +33,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         return args.run(args)
-    except (ExportError, CardError) as error:
+    except IconClassifierError as error:
         return complain(error, 2)
 
 
@@ -42,7 +43,8 @@ def complain(error, code):
 
 
 def run_predict(args):
-    classifier, code = load_classifier(args.export / "export.pkl"), 0
+    classifier = load_classifier(args.export / "export.pkl")
+    code = 0
     for file in args.files:
         try:
             answer = classifier.predict(file)
@@ -54,7 +56,9 @@ def run_predict(args):
             print(json.dumps({"file": file, **fields}, ensure_ascii=False))
         else:
             fields = [file, answer.name, f"{answer.probability:.4f}"]
-            print(*fields, *["something else"] if answer.known is False else [], sep="\t")
+            if answer.known is False:
+                fields.append("something else")
+            print(*fields, sep="\t")
     return code
 
 

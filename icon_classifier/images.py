@@ -1,4 +1,4 @@
-"""Ground floor: any bytes become one upright sRGB picture, or a refusal in words."""
+"""Decode any bytes to one upright 8-bit sRGB image, or raise `PictureError` with a sentence for the user."""
 
 import io
 import os
@@ -7,6 +7,8 @@ from contextlib import suppress
 
 import numpy as np
 from PIL import Image, ImageChops, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from .errors import IconClassifierError
 
 try:
     import pillow_heif
@@ -40,7 +42,7 @@ _SPACES = {
 }
 
 
-class PictureError(ValueError):
+class PictureError(IconClassifierError, ValueError):
     """These bytes are no usable picture; the message is a sentence for the person who offered them."""
 
 

@@ -1,15 +1,18 @@
-"""card.py: what is written is read, what is damaged is refused in words, and intervals are right."""
+"""card, card_text and statistics: what is written is read, damage is refused in words, and intervals are right."""
 
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from icon_classifier.model.card import Card, CardError, error_figure, in_words, sha256_of
+from icon_classifier.model.card import Card, CardError, sha256_of
+from icon_classifier.model.card_text import facts, in_words, model_card
+from icon_classifier.model.statistics import auroc_interval, error_figure
 
 CARD = Card(
     names=("bell", "Beyoncé"),
-    preprocessing={"resize": "RandomResizedCrop", "size": [48, 48]},
+    preprocessing={"resize": "RandomResizedCrop", "size": [48, 48], "resample": 2, "div": 255.0, "val_xtra": 0.14},
     figures={"error": error_figure(6, 90)},
     training={"epochs": 4, "made": "2026-11-22"},
     versions={"fastai": "2.8"},
@@ -44,6 +47,18 @@ def test_round_trip(tmp_path):
         lambda card: json.dumps({**card, "examples": {"bell": "no base64!"}}),
         lambda card: json.dumps({**card, "examples": ["bell"]}),
         lambda card: b"\xff\xfe\x00",
+        lambda card: "[" * 100_000,
+        lambda card: json.dumps({**card, "examples": None}),
+        lambda card: json.dumps({**card, "versions": ["fastai"]}),
+        lambda card: json.dumps({**card, "preprocessing": {"resize": "RandomResizedCrop"}}),
+        lambda card: json.dumps({**card, "preprocessing": {**card["preprocessing"], "size": [48, "48"]}}),
+        lambda card: json.dumps({**card, "preprocessing": {**card["preprocessing"], "resize": "crop!"}}),
+        lambda card: json.dumps({**card, "preprocessing": {**card["preprocessing"], "mean": [0, 0, 0]}}),
+        lambda card: json.dumps({**card, "figures": {"error": {**card["figures"]["error"], "interval": [0.1]}}}),
+        lambda card: json.dumps({**card, "figures": {"error": {**card["figures"]["error"], "errors": True}}}),
+        lambda card: json.dumps({**card, "figures": {"calibration": {"photos": 9, "before": 0.1}}}),
+        lambda card: json.dumps({**card, "figures": {"familiarity": {"photos": 9, "kept": 8, "auroc": 0.9}}}),
+        lambda card: json.dumps({**card, "twin": {"sha256": "0", "int8": {}}}),
     ],
 )
 def test_a_damaged_card_is_refused_in_words(tmp_path, damage):
@@ -57,8 +72,8 @@ def test_a_damaged_card_is_refused_in_words(tmp_path, damage):
 
 def test_facts_say_what_they_rest_on():
     """Each figure with its number of pictures, what is missing left out, and reasons where there is no figure."""
-    facts = "\n".join(CARD.facts())
-    assert "6 of 90 (6.7%, with 95 % confidence between 3.1% and 13.8%)" in facts and "None" not in facts
+    text = "\n".join(facts(CARD))
+    assert "6 of 90 (6.7%, with 95 % confidence between 3.1% and 13.8%)" in text and "None" not in text
     told = replace(
         CARD,
         figures={
@@ -66,19 +81,31 @@ def test_facts_say_what_they_rest_on():
             "familiarity": {"photos": 9, "reason": "too few"},
         },
     )
-    assert "off by 12.0% on average, on 90 pictures, and by 5.0% after dividing the scores by 1.70" in told.facts()[-2]
-    assert told.facts()[-1] == "It cannot tell when a picture shows something else: too few."
+    assert "off by 12.0% on average, on 90 pictures, and by 5.0% after dividing the scores by 1.70" in facts(told)[-2]
+    assert facts(told)[-1] == "It cannot tell when a picture shows something else: too few."
     bare = replace(CARD, figures={}, training={})
-    assert len(bare.facts()) == 1 and "bell and Beyoncé" in bare.facts()[0]
+    assert len(facts(bare)) == 1 and "bell and Beyoncé" in facts(bare)[0]
 
 
 def test_prose_is_markdown_with_the_files_there_are():
-    prose = CARD.in_prose()
+    prose = model_card(CARD)
     assert prose.startswith("# bell and Beyoncé") and "![" not in prose and "export.onnx" not in prose
     twin = {"sha256": "0", "precision": "int8", "difference": 1e-6}
     twin["int8"] = {"same": 1.0, "difference": 0.001, "photos": 90}
-    prose = replace(CARD, twin=twin).in_prose("matrix.png")
+    prose = model_card(replace(CARD, twin=twin), "matrix.png")
     assert "![The confusion matrix](matrix.png)" in prose and "same name as in fp32 to 100.0% of 90 pictures" in prose
+
+
+def test_a_refusal_names_the_field(tmp_path):
+    CARD.write(tmp_path / "card.json")
+    card = json.loads((tmp_path / "card.json").read_text())
+    card["figures"]["error"]["rate"] = "6 %"
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    sentence = (
+        r"card\.json is damaged: figures\.error\.rate should be an integer or a decimal number\. Run the training"
+    )
+    with pytest.raises(CardError, match=sentence):
+        Card.read(tmp_path / "card.json")
 
 
 def test_a_missing_card_is_no_damage(tmp_path):
@@ -103,6 +130,17 @@ def test_error_figure(errors, photos):
 def test_no_figure_from_nothing(errors, photos):
     with pytest.raises(ValueError):
         error_figure(errors, photos)
+
+
+def test_auroc_interval():
+    """Hanley and McNeil derived it for scores with exponential distributions: drawn from those, AUROCs spread so."""
+    rng = np.random.default_rng(0)
+    negatives, positives = rng.exponential(1, (4000, 58, 1)), rng.exponential(5, (4000, 1, 51))
+    drawn = (negatives < positives).mean((1, 2))
+    low, high = auroc_interval(5 / 6, 58, 51)
+    assert drawn.mean() == pytest.approx(5 / 6, abs=0.003)
+    assert (high - low) / 2 == pytest.approx(1.96 * drawn.std(), rel=0.05)
+    assert auroc_interval(1.0, 5, 5) == [1.0, 1.0] and auroc_interval(0.99, 5, 5)[1] == 1.0
 
 
 def test_sha256(tmp_path):

@@ -8,14 +8,15 @@ from conftest import ROOT, python
 PACKAGE = ROOT / "icon_classifier"
 # What each part may import of the others; as in CONTRIBUTING.md.
 MAY_IMPORT = {
-    "images": set(),
+    "errors": set(),
+    "images": {"errors"},
     "shell_channel": set(),
     "notebook_runner": {"shell_channel"},
-    "model": {"images"},
-    "dataset": {"images"},
-    "page": {"model", "images"},
-    "server": {"page", "model", "images", "shell_channel"},
-    "training": {"dataset", "model", "images"},
+    "model": {"images", "errors"},
+    "dataset": {"images", "errors"},
+    "page": {"model", "images", "errors"},
+    "server": {"page", "model", "images", "shell_channel", "errors"},
+    "training": {"dataset", "model", "images", "errors"},
 }
 
 
@@ -66,6 +67,23 @@ def test_fastai_and_torch_are_imported_by_training_alone():
             heavy.add(path.relative_to(PACKAGE).as_posix())
     assert {Path(path).parts[0] for path in heavy} == {"training", "model"}
     assert {path for path in heavy if path.startswith("model/")} <= {"model/network.py", "model/learner.py"}
+
+
+def test_the_public_names_load_without_fastai_and_torch():
+    """And `import icon_classifier` alone, which every process runs, loads none of its own modules."""
+    code = """
+import sys, icon_classifier
+print(*[name for name in sys.modules if name.startswith("icon_classifier.")])
+from icon_classifier import *
+from icon_classifier.images import PictureError
+from icon_classifier.model.card import CardError
+from icon_classifier.model.classifier import ExportError
+print(*sorted(icon_classifier.__all__), *sorted({"fastai", "torch", "onnxruntime"} & set(sys.modules)))
+print(all(issubclass(error, IconClassifierError) for error in (PictureError, CardError, ExportError)))
+"""
+    run = python("-c", code, environment=".venv-page")
+    names = "Card Classifier IconClassifierError Prediction load_classifier"
+    assert run.stdout.splitlines() == ["", names, "True"], run.stderr
 
 
 def test_the_page_loads_without_fastai_and_torch():

@@ -18,6 +18,7 @@ from standin.photos import icon
 from icon_classifier.dataset.manifest import Manifest
 from icon_classifier.images import open_picture
 from icon_classifier.model.card import Card
+from icon_classifier.model.card_text import facts
 from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.export import preprocessing_of
 from icon_classifier.training.gather import count_photos, fit_batch_size, gather_from, split_of_its_own, unchecked
@@ -37,7 +38,7 @@ def test_the_sample_is_learned(site):
     assert card["names"] == ["bell", "heart", "star"] and card["figures"]["photos"] == {"train": 450, "valid": 180}
     files = ["card.json", "confusion_matrix.png", "export.onnx", "export.pkl", "model_card.md"]
     assert sorted(file.name for file in (site / "export").iterdir()) == files
-    for fact in Card.read(site / "export/card.json").facts():
+    for fact in facts(Card.read(site / "export/card.json")):
         assert fact in printed(site / "train.ipynb") and fact in (site / "export/model_card.md").read_text()
 
 

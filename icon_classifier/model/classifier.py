@@ -1,4 +1,4 @@
-"""First floor: an export read back, ready to name pictures."""
+"""Read an export back and classify images with it: `load_classifier`, `Classifier`, `Prediction`."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import IconClassifierError
 from ..images import open_picture
 from .card import Card, CardError, sha256_of
 from .preprocessing import prepare
@@ -19,10 +20,10 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported, 
 TWIN = "export.onnx"
 PARTIAL = ".part"  # the ending of files that are not in place yet
 BATCH = 16  # pictures that go through the network together
-STRANGE = "It is less like the pictures that the model learned from than nearly all those that it was checked on."
+STRANGE = "It looks less like the training photos than almost all validation photos did."
 
 
-class ExportError(RuntimeError):
+class ExportError(IconClassifierError, RuntimeError):
     """There is no usable export; the message is a sentence that says what to do."""
 
 
@@ -55,29 +56,37 @@ class Classifier:
     """
 
     def __init__(self, names, card):
-        self.names, self.card = tuple(names), card
+        self.names = tuple(names)
+        self.card = card
 
     def predict(self, picture, heat=False):
-        """The `Prediction` for bytes, a path or a PIL image; raises `PictureError` as `open_picture` does."""
+        """Return the `Prediction` for bytes, a path or a PIL image; raises `PictureError` as `open_picture` does."""
         return self.predict_many([picture], heat)[0]
 
     def predict_many(self, pictures, heat=False):
-        """The `Prediction` for each of `pictures`, in order, `BATCH` at a time; raises `PictureError` at a bad one."""
-        pictures, answers, wanted = iter(pictures), [], ["scores", "oddness", "without"][: 3 if heat else 2]
+        """Return a `Prediction` per picture, in order, `BATCH` at a time; raises `PictureError` at a bad one."""
+        pictures = iter(pictures)
+        wanted = ["scores", "oddness"]
+        if heat:
+            wanted.append("without")
+        answers = []
         while batch := list(islice(pictures, BATCH)):
             found = self._run(map(open_picture, batch), wanted)  # one by one: an opened photo can take 40 MB
-            answers += [self._prediction({what: array[i] for what, array in found.items()}) for i in range(len(batch))]
+            for i in range(len(batch)):
+                answers.append(self._prediction({output: array[i] for output, array in found.items()}))
         return answers
 
     def _prediction(self, found):
         scores = found["scores"].astype(float)
         ranked = sorted(zip(self.names, softmax(scores).tolist(), strict=True), key=lambda pair: -pair[1])
+        name, probability = ranked[0]
         known = bool(found["oddness"] <= 0) if "oddness" in found else None
+        reason = STRANGE if known is False else ""
         heat = None
         if "without" in found:
-            best = self.names.index(ranked[0][0])
+            best = self.names.index(name)
             heat = log_odds(scores, best) - log_odds(found["without"].astype(float), best)
-        return Prediction(*ranked[0], dict(ranked), known, STRANGE if known is False else "", heat)
+        return Prediction(name, probability, dict(ranked), known, reason, heat)
 
 
 def softmax(scores):
@@ -106,14 +115,20 @@ def load_classifier(path="export/export.pkl"):
         if sha256_of(twin) == card.twin["sha256"]:
             return open_twin(twin, card)
     if twins:
-        other = _other_file(twins[0])
-        raise ExportError(
-            f"{twins[0]} is damaged, or not the one that card.json describes{other and f': it is {other}'}. To make it "
-            f"anew from export.pkl, run: icon-classifier compile {path.with_name('export.pkl')}"
-        )
+        raise ExportError(_not_its_twin(twins[0], path.with_name("export.pkl")))
     if not path.is_file():
         raise ExportError(f"There is no model at {path} yet. To make one, run `make train`, or notebooks/train.ipynb.")
     return open_pickle(path, card)
+
+
+def _not_its_twin(twin, pickle):
+    """What is wrong with an export.onnx whose SHA-256 is not the card's, and what to do."""
+    other = _other_file(twin)
+    what = f": it is {other}" if other else ""
+    return (
+        f"{twin} is damaged, or not the one that card.json describes{what}. To make it anew from export.pkl, run: "
+        f"icon-classifier compile {pickle}"
+    )
 
 
 def _drafts(path):
@@ -141,7 +156,8 @@ class TwinClassifier(Classifier):
         super().__init__(card.names, card)
         from onnxruntime import RunOptions
 
-        self.session, self.options = session, RunOptions()
+        self.session = session
+        self.options = RunOptions()
         self.options.only_execute_path_to_fetches = True  # the heat map is computed for those who ask for it
         self.outputs = [output.name for output in session.get_outputs()]
 
@@ -176,7 +192,8 @@ class PickleClassifier(Classifier):
         super().__init__(map(str, learn.dls.vocab), card)
         sized = any(isinstance(transform, (Resize, RandomResizedCrop)) for transform in learn.dls.valid.after_item)
         self.batch = BATCH if sized else 1  # pictures of several sizes make no batch
-        self.learn, self.network = learn, Network(learn.model, getattr(learn, "familiar", None))
+        self.learn = learn
+        self.network = Network(learn.model, getattr(learn, "familiar", None))
 
     def _run(self, images, wanted):
         from torch import inference_mode

@@ -1,4 +1,4 @@
-"""First floor: where the model looked, laid over the picture."""
+"""Lay a prediction's heat map, where the model looked, over the image."""
 
 import numpy as np
 from PIL import Image
@@ -7,7 +7,7 @@ from .preprocessing import seen
 
 
 def heat_over(image, heat, rule):
-    """An RGB copy of `image`, greyish, and the redder where `heat` (height, width), a prediction's, is larger.
+    """Return an RGB copy of `image`, greyish, and the redder where `heat` (height, width), a prediction's, is larger.
 
     `rule`: the card's `preprocessing`, which says what part of the picture the network saw. Only what speaks for the
     name is shown, as a share of the largest.

@@ -1,6 +1,7 @@
-"""First floor, where fastai is: an export.pkl of anybody's is read, or refused in words. Imported only when used."""
+"""Read anybody's export.pkl, or raise `ExportError`. Needs fastai and torch, so import it only when used."""
 
 import pickle
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,7 +52,7 @@ def read_learner(path):
 
 
 def check(path, classifier):
-    """Raise `ExportError` where a `PickleClassifier`, read from `path`, fails or answers otherwise than fastai."""
+    """Raise `ExportError` where a `PickleClassifier`, read from `path`, fails or predicts otherwise than fastai."""
     try:
         difference = difference_from_fastai(classifier, classifier.learn, trial_pictures()[:2])
     except Exception as error:  # a network and transforms of anybody's can raise anything
@@ -68,11 +69,12 @@ def difference_from_fastai(classifier, learn, pictures):
 
     That is, what `learn.predict` says: its own transforms and its own loss function's activation.
     """
-    act = None if hasattr(learn.loss_func, "activation") else functional.softmax  # PyTorch's losses have none
+    softmax_of = None if hasattr(learn.loss_func, "activation") else partial(functional.softmax, dim=-1)
     with learn.no_bar(), learn.no_logging():
         loader = learn.dls.test_dl(list(pictures), bs=1, num_workers=0)
-        theirs = learn.get_preds(dl=loader, act=act and (lambda scores: act(scores, -1)))[0]
-    shape, n = "x".join(map(str, theirs.shape[1:])), len(classifier.names)
+        theirs = learn.get_preds(dl=loader, act=softmax_of)[0]  # PyTorch's own losses have no activation
+    shape = "x".join(map(str, theirs.shape[1:]))
+    n = len(classifier.names)
     if shape != str(n):
         raise ExportError(f"cannot be used here: for its {n} labels its network gives {shape} numbers.")
     ours = [[answer.probabilities[name] for name in classifier.names] for answer in classifier.predict_many(pictures)]

@@ -1,4 +1,4 @@
-"""First floor, where torch is: a classifier's network taken apart, to say more than scores. Imported only when used."""
+"""Take a classifier's network apart, for the OOD score and the heat map. Needs torch, so import it only when used."""
 
 import torch
 from torch import nn
@@ -38,7 +38,8 @@ class Network(nn.Module):
 
     def __init__(self, model, familiar=None):
         super().__init__()
-        self.model, self.parts = model.eval(), parts(model)
+        self.model = model.eval()
+        self.parts = parts(model)
         self.familiar = familiar if self.parts else None
 
     def forward(self, pictures):
@@ -50,11 +51,12 @@ class Network(nn.Module):
         found = {"scores": head(features)}
         if self.familiar:
             found["oddness"] = self.strangeness(features, found["scores"]) - self.familiar["limit"]
-        _, channels, height, width = map(int, maps.shape) if maps.ndim == 4 else (0,) * 4
-        if 0 < channels * (height * width) ** 2 <= MAX_ABLATED:
-            others = 1 - torch.eye(height * width, device=maps.device).view(-1, 1, height, width)
-            ablated = (maps.unsqueeze(1) * others).reshape(-1, channels, height, width)
-            found["without"] = head(pool(ablated)).reshape(-1, height, width, int(found["scores"].shape[1]))
+        if maps.ndim == 4:
+            _, channels, height, width = map(int, maps.shape)
+            if 0 < channels * (height * width) ** 2 <= MAX_ABLATED:
+                others = 1 - torch.eye(height * width, device=maps.device).view(-1, 1, height, width)
+                ablated = (maps.unsqueeze(1) * others).reshape(-1, channels, height, width)
+                found["without"] = head(pool(ablated)).reshape(-1, height, width, int(found["scores"].shape[1]))
         return found
 
     def strangeness(self, features, scores):

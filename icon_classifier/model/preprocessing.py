@@ -1,31 +1,32 @@
-"""Ground floor: a picture becomes the network's input, by the card's rule and exactly as fastai does it."""
+"""Turn an image into the network's input, by the card's `preprocessing` and exactly as fastai does it."""
 
 import math
 
 import numpy as np
 from PIL import Image
 
-_PAD_MODES = {"zeros": "constant", "border": "edge", "reflection": "reflect"}
+RESIZES = ("RandomResizedCrop", "crop", "pad", "squish")
+PAD_MODES = {"zeros": "constant", "border": "edge", "reflection": "reflect"}  # fastai's names: numpy's
 
 
 def prepare(image, rule):
-    """The float32 array (3, height, width) that `rule` makes of an RGB image.
+    """Return the float32 array (3, height, width) that `rule` makes of an RGB image.
 
     `rule` is a card's `preprocessing`: `resize` (RandomResizedCrop, crop, pad or squish) with its `val_xtra` or
     `pad_mode`, `size` [width, height] in px, `resample` (Pillow's number), `div`, and `mean` and `std` or None.
     Pixel for pixel what fastai 2.8 does to validation pictures (fastai.vision.augment).
     """
     pixels = np.asarray(_resize(image, rule), np.float32).transpose(2, 0, 1) / np.float32(rule["div"])
-    if rule["mean"] is not None:
+    if rule.get("mean") is not None:
         mean, std = (np.asarray(rule[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
         pixels = (pixels - mean) / std
     return np.ascontiguousarray(pixels)
 
 
 def seen(size, rule):
-    """The part of a picture of `size` (width, height) that `prepare` shows the network: left, top, right, bottom in px.
+    """Return the box (left, top, right, bottom) of a picture that `prepare` shows the network.
 
-    With `resize` pad it is larger than the picture.
+    `size`: the picture's width and height. All in px. With `resize` pad it is larger than the picture.
     """
     if rule["resize"] == "RandomResizedCrop":
         # For validation: the whole picture is squeezed into a somewhat larger frame, and its middle is taken.
@@ -38,7 +39,8 @@ def seen(size, rule):
     scales = [n / m for n, m in zip(size, rule["size"], strict=True)]
     scale = max(scales) if rule["resize"] == "pad" else min(scales)
     width, height = (int(scale * n) for n in rule["size"])
-    left, top = int(0.5 * (size[0] - width)), int(0.5 * (size[1] - height))
+    left = int(0.5 * (size[0] - width))
+    top = int(0.5 * (size[1] - height))
     return left, top, left + width, top + height
 
 
@@ -47,7 +49,8 @@ def _extra(rule):
 
 
 def _resize(image, rule):
-    size, resample = tuple(rule["size"]), Image.Resampling(rule["resample"])
+    size = tuple(rule["size"])
+    resample = Image.Resampling(rule["resample"])
     if rule["resize"] == "RandomResizedCrop":
         extra = _extra(rule)
         image = image.resize((size[0] + extra, size[1] + extra), resample)
@@ -58,5 +61,5 @@ def _resize(image, rule):
     image = image.crop((max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)))
     if any(before + after):
         edges = ((before[1], after[1]), (before[0], after[0]), (0, 0))
-        image = Image.fromarray(np.pad(np.asarray(image), edges, mode=_PAD_MODES[rule["pad_mode"]]))
+        image = Image.fromarray(np.pad(np.asarray(image), edges, mode=PAD_MODES[rule["pad_mode"]]))
     return image.resize(size, resample)

@@ -11,7 +11,7 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from ..images import PictureError, open_picture
-from ..model.card import LIMITS, in_words
+from ..model.card_text import LIMITS, facts, in_words
 from ..model.classifier import ExportError, Prediction
 from ..model.heatmap import heat_over
 from . import render
@@ -81,7 +81,7 @@ class IconPage:
             self.classifier = find_classifier(export) if isinstance(export, (str, Path)) else export
             self.about.value = escape(f"This page can tell apart {in_words(self.classifier.names)}.")
             if card := self.classifier.card:
-                self.facts.value = render.unfold("About this model", [*card.facts(), *LIMITS, NOT_STORED])
+                self.facts.value = render.unfold("About this model", [*facts(card), *LIMITS, NOT_STORED])
                 examples = [{"name": name, "content": jpeg} for name, jpeg in card.pictures()]
         except ExportError as error:
             self._missing = str(error)

@@ -22,16 +22,19 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from sklearn.metrics import ConfusionMatrixDisplay
 from torch import nn
 from .. import __version__
-from ..model.card import Card, CardError, error_figure, sha256_of
+from ..errors import IconClassifierError
+from ..images import open_picture
+from ..model.card import Card, CardError, sha256_of
+from ..model.card_text import model_card
 from ..model.classifier import PARTIAL, TWIN, ExportError, open_pickle, open_twin
 from ..model.learner import TOLERANCE, after_opening, called, difference_from_fastai, trial_pictures
 from ..model.network import Network
-from ..images import open_picture
 from ..model.preprocessing import prepare
+from ..model.statistics import error_figure
 from .learn import present
 
 # %% ../../notebooks/library/05_export.ipynb #b74856cb
-class CompileError(RuntimeError):
+class CompileError(IconClassifierError, RuntimeError):
     "The pickle has no twin; the message says what stands in the way"
 
 def _refuse(transform):
@@ -56,21 +59,23 @@ def preprocessing_of(
     return rule
 
 # %% ../../notebooks/library/05_export.ipynb #1a6c5835
+def _matrix(transform, n, across, axis):
+    "How `transform` resizes `n` pixels along `axis` (2 or 3), where pictures have `across` pixels along the other"
+    shape = (-1, 1, n, across) if axis == 2 else (-1, 1, across, n)
+    made = []
+    for bright in torch.eye(n).split(32): # one bright row or column per picture, 32 pictures at a time
+        picture = (bright[:,None,:,None] if axis == 2 else bright[:,None,None]).expand(shape).contiguous()
+        made.append(TensorImage(picture).affine_coord(
+            sz=transform.size, mode=transform.mode, pad_mode=transform.pad_mode, align_corners=transform.align_corners))
+    made = torch.cat(made).as_subclass(torch.Tensor)
+    return (made[:,0,:,0] if axis == 2 else made[:,0,0]).T.contiguous()
+
 class Presize(nn.Module):
     "Pictures times a matrix on either side: what `transform`, a fastai AffineCoordTfm, does to validation pictures"
     def __init__(self, transform, width, height):
         super().__init__()
-        self.rows,self.columns = self._matrix(transform, height, width, 2), self._matrix(transform, width, height, 3).T
-
-    @staticmethod
-    def _matrix(transform, n, across, axis):
-        made = []
-        for bright in torch.eye(n).split(32):
-            picture = bright[:,None,:,None].expand(-1, 1, n, across) if axis == 2 else bright[:,None,None].expand(-1, 1, across, n)
-            made.append(TensorImage(picture.contiguous()).affine_coord(
-                sz=transform.size, mode=transform.mode, pad_mode=transform.pad_mode, align_corners=transform.align_corners))
-        made = torch.cat(made).as_subclass(torch.Tensor)
-        return (made[:,0,:,0] if axis == 2 else made[:,0,0]).T.contiguous()
+        self.rows = _matrix(transform, height, width, 2)
+        self.columns = _matrix(transform, width, height, 3).T
 
     def forward(self, pictures): return self.rows @ pictures @ self.columns
 
@@ -82,72 +87,87 @@ def presizing_of(
     return nn.Sequential(*[Presize(t, *preprocessing_of(dls)['size']) for t in sized])
 
 # %% ../../notebooks/library/05_export.ipynb #c6ebf325
+class _Outputs(nn.Sequential):
+    "A network that gives a tuple in place of a dict, because ONNX has a list of outputs"
+    def forward(self, pictures): return tuple(super().forward(pictures).values())
+
 def _write_onnx(learn, path):
     "Write the network of `learn`, with what `Network` adds to it, to `path`"
-    class Whole(nn.Sequential): # ONNX has a list of outputs and no dict
-        def forward(self, pictures): return tuple(super(Whole, self).forward(pictures).values())
-    whole = Whole(presizing_of(learn.dls), Network(learn.model, getattr(learn, 'familiar', None)))
+    whole = _Outputs(presizing_of(learn.dls), Network(learn.model, getattr(learn, 'familiar', None))).eval()
     width,height = preprocessing_of(learn.dls)['size']
     pictures = torch.zeros(1, 3, height, width)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore') # PyTorch announces its newer exporter, whose files are the same here
         names = list(nn.Sequential.forward(whole, pictures))
         try: torch.onnx.export(
-            whole.eval(), pictures, path, dynamo=False, opset_version=17, input_names=['pictures'], output_names=names,
+            whole, pictures, path, dynamo=False, opset_version=17, input_names=['pictures'], output_names=names,
             dynamic_axes={name: {0: 'n'} for name in ('pictures', *names)})
         except Exception as e: # PyTorch raises many kinds
             raise CompileError(f'PyTorch cannot write this network as ONNX ({str(e).splitlines()[0]}).') from e
 
+# %% ../../notebooks/library/05_export.ipynb #e2c7a9b1
 def _write_twin(learn, onnx, card):
     "Write `onnx` from `learn`, read from a pickle, compare the two, and return `card` with what it then knows"
     rule = preprocessing_of(learn.dls)
     _write_onnx(learn, onnx)
     card = replace(card, preprocessing=rule, twin=dict(sha256=sha256_of(onnx), precision='fp32'))
     difference = difference_from_fastai(open_twin(onnx, card), learn, trial_pictures())
-    if not difference <= TOLERANCE: raise CompileError(
-        f'The twin disagrees with learn.predict by {difference:.3f} in a probability, for an unknown reason, and is not used.')
+    if not difference <= TOLERANCE:
+        raise CompileError(f'The twin disagrees with learn.predict by {difference:.3f} in a probability, for an '
+                           'unknown reason, and is not used.')
     return replace(card, twin=dict(card.twin, difference=difference))
 
 # %% ../../notebooks/library/05_export.ipynb #9327f8de
-SAME, CLOSE = 0.995, 0.01 # the least share of equal names, and the largest mean difference of probability, for int8
+SAME = 0.995 # int8 is used where it gives at least this share of the pictures the same name as fp32 ...
+CLOSE = 0.01 # ... and probabilities that differ by at most this, on average
 
 def _probabilities(classifier, pictures):
     "An array (pictures, names)"
-    return np.array([[answer.probabilities[name] for name in classifier.names] for answer in classifier.predict_many(pictures)])
+    answers = classifier.predict_many(pictures)
+    return np.array([[answer.probabilities[name] for name in classifier.names] for answer in answers])
 
 class _Calibration(CalibrationDataReader):
     "Prepared pictures, one at a time, as onnxruntime wants them"
     def __init__(self, pictures, rule): self.pixels = (prepare(open_picture(p), rule)[None] for p in pictures)
     def get_next(self): return next(({'pictures': pixels} for pixels in self.pixels), None)
 
+def _quantize(onnx, small, pictures, rule):
+    "Write an int8 version of `onnx` to `small`; the ranges of the activations are those of `pictures`"
+    first = next((node.name for node in read_onnx(onnx).graph.node if node.op_type == 'Conv'), '')
+    logging.disable(logging.WARNING) # onnxruntime advises every caller to optimise the file first, which it is
+    try: # unsigned activations are quick; with all 8 bits for the weights, processors without VNNI could overflow
+        quantize_static(onnx, small, _Calibration(pictures, rule), quant_format=QuantFormat.QDQ, per_channel=True,
+                        activation_type=QuantType.QUInt8, reduce_range=True, nodes_to_exclude=[first],
+                        op_types_to_quantize=['Conv', 'Add', 'MaxPool', 'Relu'])
+    finally: logging.disable(logging.NOTSET)
+
+# %% ../../notebooks/library/05_export.ipynb #f3d8b0c2
 def _make_smaller(onnx, card, train, valid):
     "Write an int8 version of `onnx`, put it in its place if it agrees on the dataset `valid`, and return the card"
     small = onnx.with_name('int8.' + onnx.name)
     some = (train[int(i)][0] for i in np.random.default_rng(0).permutation(len(train))[:200])
-    logging.disable(logging.WARNING) # onnxruntime advises every caller to optimise the file first, which it is
     try:
-        first = next((node.name for node in read_onnx(onnx).graph.node if node.op_type == 'Conv'), '')
-        # unsigned activations are the quick ones; with 8 bits for the weights, processors without VNNI could overflow
-        quantize_static(onnx, small, _Calibration(some, card.preprocessing), quant_format=QuantFormat.QDQ, per_channel=True,
-                        activation_type=QuantType.QUInt8, reduce_range=True, nodes_to_exclude=[first],
-                        op_types_to_quantize=['Conv', 'Add', 'MaxPool', 'Relu'])
+        _quantize(onnx, small, some, card.preprocessing)
         full,tiny = [_probabilities(open_twin(p, card), (picture for picture,_ in valid)) for p in (onnx, small)]
-        seen = dict(photos=len(valid), same=float((full.argmax(1) == tiny.argmax(1)).mean()), difference=float(abs(full - tiny).mean()))
+        seen = dict(photos=len(valid), same=float((full.argmax(1) == tiny.argmax(1)).mean()),
+                    difference=float(abs(full - tiny).mean()))
         used = seen['same'] >= SAME and seen['difference'] <= CLOSE
         if used: os.replace(small, onnx)
-        return replace(card, twin=dict(card.twin, sha256=sha256_of(onnx), precision='int8' if used else 'fp32', int8=seen))
-    finally:
-        logging.disable(logging.NOTSET)
-        small.unlink(missing_ok=True)
+    finally: small.unlink(missing_ok=True)
+    precision = 'int8' if used else 'fp32'
+    return replace(card, twin=dict(card.twin, sha256=sha256_of(onnx), precision=precision, int8=seen))
 
 # %% ../../notebooks/library/05_export.ipynb #3f2d5b49
-PICKLE,CARD,PROSE,CONFUSION = 'export.pkl', 'card.json', 'model_card.md', 'confusion_matrix.png'
+PICKLE = 'export.pkl'
+CARD = 'card.json'
+PROSE = 'model_card.md'
+CONFUSION = 'confusion_matrix.png'
 
 def _settle(folder, card, names):
     "Put the finished files called `names` in place, with the card and its prose"
     card.write(folder/(CARD + PARTIAL))
     picture = next((CONFUSION for p in (CONFUSION, CONFUSION + PARTIAL) if (folder/p).exists()), None)
-    (folder/(PROSE + PARTIAL)).write_text(card.in_prose(picture), encoding='utf-8')
+    (folder/(PROSE + PARTIAL)).write_text(model_card(card, picture), encoding='utf-8')
     if not card.twin: (folder/TWIN).unlink(missing_ok=True) # of an earlier pickle
     for name in (*names, CARD, PROSE):
         if (folder/(name + PARTIAL)).exists(): os.replace(folder/(name + PARTIAL), folder/name)
@@ -157,11 +177,13 @@ def _versions():
     return {'icon-classifier': __version__, 'python': platform.python_version(),
             **{p: version(p) for p in ('fastai', 'torch', 'torchvision', 'onnx', 'onnxruntime', 'pillow')}}
 
+# %% ../../notebooks/library/05_export.ipynb #a4e9c1d3
 def _draw_confusion(path, targets, answers, names):
     "The confusion matrix as a PNG"
     fig,ax = plt.subplots(figsize=(max(4, len(names)/2),)*2)
-    ConfusionMatrixDisplay.from_predictions(targets, answers, labels=range(len(names)), display_labels=names, cmap='Blues',
-                                            colorbar=False, xticks_rotation=45, ax=ax)
+    ConfusionMatrixDisplay.from_predictions(
+        targets, answers, labels=range(len(names)), display_labels=names, cmap='Blues', colorbar=False,
+        xticks_rotation=45, ax=ax)
     ax.set(xlabel='what the model said', ylabel='what it was')
     fig.savefig(path, format='png', bbox_inches='tight', dpi=100)
     plt.close(fig)
@@ -177,29 +199,42 @@ def _examples(valid, probabilities, targets, names):
         examples[name] = base64.b64encode(jpeg.getvalue()).decode()
     return examples
 
+# %% ../../notebooks/library/05_export.ipynb #b5f0d2e4
+def _training_of(learn, training):
+    "What the card says about the training of `learn`; `training`: what the caller knows of it"
+    made = datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
+    return dict(arch=getattr(learn.arch, '__name__', str(learn.arch)), **training, made=made)
+
+def _measure(learn, valid, folder, examples, training, **figures):
+    "The card of `learn`, whose pickle is in `folder`, measured on the DataLoader `valid`; draws the confusion matrix"
+    names = tuple(map(str, learn.dls.vocab))
+    with learn.no_bar(), learn.no_logging(): probabilities,targets = learn.get_preds(dl=valid)
+    answers = probabilities.argmax(1)
+    _draw_confusion(folder/(CONFUSION + PARTIAL), targets, answers, names)
+    figures = dict(photos=dict(train=len(learn.dls.train_ds), valid=len(learn.dls.valid_ds)),
+                   error=error_figure(int((answers != targets).sum()), len(targets)), **figures)
+    return Card(names=names, preprocessing=None, figures={k: v for k,v in figures.items() if v},
+                training=_training_of(learn, training), versions=_versions(),
+                sha256=sha256_of(folder/(PICKLE + PARTIAL)),
+                examples=_examples(valid.dataset, probabilities, targets, names) if examples else {})
+
+# %% ../../notebooks/library/05_export.ipynb #c6a1e3f5
 def finish_export(
-    learn:Learner,      # What was exported
-    folder:Path,        # Holds export.pkl.part, written by learn.export
-    examples:bool=True, # Put a validation picture of each name on the card, for the page to offer to visitors?
-    **training          # What else to note about the training: source, epochs ...
+    learn:Learner,         # What was exported
+    folder:Path,           # Holds export.pkl.part, written by learn.export
+    *,
+    calibration:dict=None, # What `calibrate` found
+    familiarity:dict=None, # What `familiarise` found
+    examples:bool=True,    # Put a validation picture of each name on the card, for the page to offer to visitors?
+    **training             # What else to note about the training: source, epochs ...
 ) -> Card:
     "Measure `learn` on its validation photos, compile the twin, write the model card, and put all in place"
     folder = Path(folder)
-    pickle,onnx = [folder/(name + PARTIAL) for name in (PICKLE, TWIN)]
-    original = open_pickle(pickle).learn # refuses what has several labels a picture, or none
-    train,valid = [learn.dls.test_dl(present(ds), with_labels=True, num_workers=0) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
-    with learn.no_bar(), learn.no_logging(): probabilities,targets = learn.get_preds(dl=valid)
-    answers = probabilities.argmax(1)
-    figures = dict(photos=dict(train=len(learn.dls.train_ds), valid=len(learn.dls.valid_ds)),
-                   error=error_figure(int((answers != targets).sum()), len(targets)),
-                   calibration=getattr(learn, 'calibration', None), familiarity=getattr(learn, 'familiarity', None))
-    card = Card(
-        names=tuple(map(str, learn.dls.vocab)), preprocessing=None, figures={k: v for k,v in figures.items() if v},
-        training=dict(arch=getattr(learn.arch, '__name__', str(learn.arch)), **training,
-                      made=datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')),
-        versions=_versions(), sha256=sha256_of(pickle),
-        examples=_examples(valid.dataset, probabilities, targets, learn.dls.vocab) if examples else {})
-    _draw_confusion(folder/(CONFUSION + PARTIAL), targets, answers, card.names)
+    onnx = folder/(TWIN + PARTIAL)
+    original = open_pickle(folder/(PICKLE + PARTIAL)).learn # refuses what has several labels a picture, or none
+    train,valid = [learn.dls.test_dl(present(ds), with_labels=True, num_workers=0)
+                   for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
+    card = _measure(learn, valid, folder, examples, training, calibration=calibration, familiarity=familiarity)
     try:
         card = _write_twin(original, onnx, card)
         card = _make_smaller(onnx, card, train.dataset, valid.dataset)
@@ -215,11 +250,13 @@ def compile_export(
     "Write export.onnx and its card beside `pickle`; raises `CompileError` or `ExportError` and then changes nothing"
     pickle = Path(pickle)
     if not pickle.is_file(): raise ExportError(f'There is no file {pickle}.')
-    original,sha256 = open_pickle(pickle),sha256_of(pickle)
+    original = open_pickle(pickle)
+    sha256 = sha256_of(pickle)
     try: card = Card.read(pickle.with_name(CARD))
     except (OSError, CardError): card = None
     if card is None or card.sha256 != sha256:
-        card = Card(names=original.names, preprocessing=None, figures={}, training={}, versions=_versions(), sha256=sha256)
+        card = Card(names=original.names, preprocessing=None, figures={}, training={}, versions=_versions(),
+                    sha256=sha256)
     partial = pickle.with_name(TWIN + PARTIAL)
     try: return _settle(pickle.parent, _write_twin(original.learn, partial, card), [TWIN])
     finally: partial.unlink(missing_ok=True)

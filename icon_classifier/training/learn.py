@@ -17,11 +17,13 @@ from fastai.learner import Learner
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 from torch import nn
+from ..errors import IconClassifierError
 from ..model.classifier import softmax
 from ..model.network import Network, parts
+from ..model.statistics import auroc_interval
 
 # %% ../../notebooks/library/04_learn.ipynb #640f4d18
-class WeightsError(RuntimeError):
+class WeightsError(IconClassifierError, RuntimeError):
     "The pretrained weights are out of reach; the message says what to do"
 
 @contextmanager
@@ -71,29 +73,38 @@ def fit_temperature(
     fit = minimize_scalar(lambda t: _loss(scores, targets, np.exp(t)), bounds=(-3, 3), method='bounded')
     return float(np.exp(fit.x))
 
+# %% ../../notebooks/library/04_learn.ipynb #d7b3f2a4
+def _scores_and_targets(learn):
+    "What `learn` gives for its validation pictures, before the softmax: arrays (pictures, names) and (pictures)"
+    valid = learn.dls.test_dl(present(learn.dls.valid_ds), with_labels=True, num_workers=0)
+    with learn.no_bar(), learn.no_logging(): found = learn.get_preds(dl=valid, act=noop)
+    return [tensor.cpu().numpy() for tensor in found]
+
+def _cross_fitted(scores, targets, folds=5):
+    "`scores`, each divided by the temperature that was fitted to the other folds"
+    fold = np.random.default_rng(0).permutation(len(targets)) % folds
+    fits = np.array([fit_temperature(scores[fold != i], targets[fold != i]) for i in range(folds)])
+    return scores/fits[fold][:,None]
+
+# %% ../../notebooks/library/04_learn.ipynb #a1e6c8b5
 def calibrate(
     learn:Learner # Its last layer is divided by the temperature
 ) -> dict: # `temperature`, `photos`, and `before` and `after`, the calibration errors; or why there was no fit
     "Make the probabilities of `learn` mean what they say, as far as its validation pictures can tell"
-    valid = learn.dls.test_dl(present(learn.dls.valid_ds), with_labels=True, num_workers=0)
-    with learn.no_bar(), learn.no_logging(): scores,targets = [t.cpu().numpy() for t in learn.get_preds(dl=valid, act=noop)]
+    scores,targets = _scores_and_targets(learn)
     figures = dict(temperature=1.0, photos=len(targets), before=calibration_error(softmax(scores), targets))
     last = learn.model[-1][-1] if parts(learn.model) else None
-    if len(targets) < FEW: figures['reason'] = f'{FEW} validation pictures are the least that a temperature can be fitted to'
-    elif not isinstance(last, nn.Linear): figures['reason'] = 'the last layer is not linear'
-    else:
-        fold = np.random.default_rng(0).permutation(len(targets)) % 5
-        fits = np.array([fit_temperature(scores[fold != i], targets[fold != i]) for i in range(5)])
-        tried = scores/fits[fold][:,None]
-        after = calibration_error(softmax(tried), targets)
-        if after >= figures['before'] or _loss(tried, targets) >= _loss(scores, targets):
-            figures['reason'] = 'no temperature was better on pictures that it was not fitted to'
-        else:
-            figures.update(temperature=fit_temperature(scores, targets), after=after)
-            with torch.no_grad():
-                for weights in last.parameters(): weights /= figures['temperature']
-    learn.calibration = figures
-    return figures
+    if len(targets) < FEW:
+        return dict(figures, reason=f'{FEW} validation pictures are the least that a temperature can be fitted to')
+    if not isinstance(last, nn.Linear): return dict(figures, reason='the last layer is not linear')
+    tried = _cross_fitted(scores, targets)
+    after = calibration_error(softmax(tried), targets)
+    if after >= figures['before'] or _loss(tried, targets) >= _loss(scores, targets):
+        return dict(figures, reason='no temperature was better on pictures that it was not fitted to')
+    temperature = fit_temperature(scores, targets)
+    with torch.no_grad():
+        for weights in last.parameters(): weights /= temperature
+    return dict(figures, temperature=temperature, after=after)
 
 # %% ../../notebooks/library/04_learn.ipynb #4cec02e0
 def auroc_figure(
@@ -102,9 +113,8 @@ def auroc_figure(
 ) -> dict: # `auroc` with its 95 % `interval`, and how many pictures of each kind it rests on
     "How well an oddness tells other things from the known ones; the interval is Hanley's and McNeil's (1982)"
     n,m = len(known),len(others)
-    area = float(roc_auc_score(np.r_[np.zeros(n), np.ones(m)], np.r_[known, others]))
-    spread = ((area*(1 - area) + (m - 1)*(area/(2 - area) - area**2) + (n - 1)*(2*area**2/(1 + area) - area**2))/(n*m))**0.5
-    return dict(auroc=area, interval=[max(0., area - 1.96*spread), min(1., area + 1.96*spread)], known=n, others=m)
+    auroc = float(roc_auc_score(np.r_[np.zeros(n), np.ones(m)], np.r_[known, others]))
+    return dict(auroc=auroc, interval=auroc_interval(auroc, n, m), known=n, others=m)
 
 def features_and_scores(
     learn:Learner, # A vision learner
@@ -120,32 +130,45 @@ def features_and_scores(
     return tuple(map(torch.cat, zip(*found)))
 
 # %% ../../notebooks/library/04_learn.ipynb #f0c5c68d
-KEEP, EXPLAIN, LEAST = 0.95, 0.98, 20 # share of validation pictures kept; of variance explained; pictures for a limit
+KEEP = 0.95    # the share of the validation pictures that stays below the limit
+EXPLAIN = 0.98 # the share of the variance that the principal components explain
+LEAST = 20     # validation pictures: with fewer, a limit is a guess
 
+def _explained(
+    network:nn.Module, # A classifier's
+    features, # (pictures, features), of the training pictures
+    scores    # (pictures, names)
+) -> dict: # For `Network`: `mean`, `components`, `weight`, and a `limit` that is still to be set
+    "What the features of the training pictures have in common"
+    mean = features.mean(0)
+    _,sizes,components = torch.linalg.svd(features - mean, full_matrices=False)
+    share = (sizes**2).cumsum(0)/(sizes**2).sum()
+    enough = int((share < EXPLAIN).sum()) + 1
+    familiar = dict(mean=mean, components=components[:enough].clone(), weight=1.0, limit=0.0)
+    left = Network(network, familiar).strangeness(features, scores) + scores.logsumexp(1)
+    familiar['weight'] = float(scores.max(1).values.mean()/left.mean().clamp(min=1e-6))
+    return familiar
+
+# %% ../../notebooks/library/04_learn.ipynb #b8d0e3f6
 def familiarise(
-    learn:Learner, # Gets `learn.familiar`, which `icon_classifier.model.network.Network` uses, or None where it cannot be
+    learn:Learner, # Gets `learn.familiar`, for `icon_classifier.model.network.Network`; None where it cannot be
     others=None    # Pictures of something else, to measure on
 ) -> dict: # `photos` and how many of them were `kept`; with `others`, `auroc` and so on and how many were `refused`
     "Learn what the training pictures have in common, to tell when a picture shows something else (ViM, 2022)"
-    learn.familiar, items = None, present(learn.dls.valid_ds)
-    learn.familiarity = figures = dict(photos=len(items))
-    if not parts(learn.model): figures['reason'] = 'the network is not built as a body and a head'
-    elif len(items) < LEAST: figures['reason'] = f'{LEAST} validation pictures are the least that a limit can be set by'
-    if 'reason' in figures: return figures
-    train,scores = features_and_scores(learn, present(learn.dls.train_ds))
-    mean = train.mean(0)
-    _,sizes,components = torch.linalg.svd(train - mean, full_matrices=False)
-    share = (sizes**2).cumsum(0)/(sizes**2).sum()
-    familiar = dict(mean=mean, components=components[:int((share < EXPLAIN).sum()) + 1].clone(), weight=1.0, limit=0.0)
+    learn.familiar = None # this has to travel inside the pickle
+    items = present(learn.dls.valid_ds)
+    figures = dict(photos=len(items))
+    if not parts(learn.model): return dict(figures, reason='the network is not built as a body and a head')
+    if len(items) < LEAST:
+        return dict(figures, reason=f'{LEAST} validation pictures are the least that a limit can be set by')
+    familiar = _explained(learn.model, *features_and_scores(learn, present(learn.dls.train_ds)))
     network = Network(learn.model, familiar)
-    left = network.strangeness(train, scores) + scores.logsumexp(1)
-    familiar['weight'] = float(scores.max(1).values.mean()/left.mean().clamp(min=1e-6))
     oddness = network.strangeness(*features_and_scores(learn, items))
     kept = math.ceil(KEEP*len(items))
-    familiar['limit'] = float(oddness.sort().values[kept-1:kept+1].mean()) # halfway to the first that is refused
-    figures['kept'] = int((oddness <= familiar['limit']).sum())
+    limit = float(oddness.sort().values[kept-1:kept+1].mean()) # halfway to the first that is refused
+    figures['kept'] = int((oddness <= limit).sum())
     if others is not None:
         odd = network.strangeness(*features_and_scores(learn, others))
-        figures.update(auroc_figure(oddness, odd), refused=int((odd > familiar['limit']).sum()))
-    learn.familiar = familiar
+        figures.update(auroc_figure(oddness, odd), refused=int((odd > limit).sum()))
+    learn.familiar = dict(familiar, limit=limit)
     return figures

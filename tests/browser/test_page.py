@@ -13,7 +13,8 @@ from profiles import P3, P3_RED, SRGB_RED
 from visits import answer, complaints_of, get, new_cards, open_page, pictures, press, ready, sent, until, upload
 
 from icon_classifier.images import open_picture
-from icon_classifier.model.card import LIMITS, Card
+from icon_classifier.model.card import Card
+from icon_classifier.model.card_text import LIMITS, facts
 from icon_classifier.model.classifier import load_classifier
 from icon_classifier.page.page import NO_FILE, NOT_STORED
 
@@ -338,8 +339,8 @@ def test_twenty_at_a_time(page, drawing):
 def test_about_the_model(page, site):
     expect(page.locator(".icon-facts li").first).to_be_hidden()
     page.locator(".icon-facts summary").click()
-    facts = Card.read(site / "export/card.json").facts()
-    expect(page.locator(".icon-facts li")).to_have_text([*facts, *LIMITS, NOT_STORED])
+    told = facts(Card.read(site / "export/card.json"))
+    expect(page.locator(".icon-facts li")).to_have_text([*told, *LIMITS, NOT_STORED])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
