@@ -48,9 +48,9 @@ test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromi
 	  2>&1 | grep --line-buffered -vE '^ [-+~] '
 	@touch $@
 
-bench: .venv/ready .venv-page/ready ## print what the twin and the forked kernels save, beside fastai's and the page of 2021
+bench: .venv/ready .venv-page/ready ## print what the ONNX model and the forked kernels save, beside fastai's and the page of 2021
 	@test -f export/export.onnx || $(MAKE) --no-print-directory train
-	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/twin.py
+	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/onnx.py
 	@$(BIN)/python benchmarks/serving.py
 
 lock: .venv/ready ## compile the pins from pyproject.toml anew

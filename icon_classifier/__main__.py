@@ -20,7 +20,7 @@ def main(argv=None):
     predict.add_argument("files", nargs="+", metavar="FILE")
     predict.add_argument("--json", action="store_true", help="print every name's probability, a JSON object a line")
     predict.set_defaults(run=run_predict)
-    compile_ = commands.add_parser("compile", help="write the twin (export.onnx) of any fastai image classifier")
+    compile_ = commands.add_parser("compile", help="write the ONNX model (export.onnx) of any fastai image classifier")
     compile_.add_argument("pickle", help="an export.pkl; loading it runs whatever it holds")
     compile_.set_defaults(run=run_compile)
     card = commands.add_parser("card", help="print what is known about an export")
@@ -71,8 +71,8 @@ def run_compile(args):
         card = compile_export(args.pickle)
     except CompileError as error:
         return complain(error, 2)
-    twin = Path(args.pickle).with_name("export.onnx")
-    print(f"{twin}: probabilities within {card.twin['difference']:.1e} of learn.predict's")
+    onnx = Path(args.pickle).with_name("export.onnx")
+    print(f"{onnx}: probabilities within {card.onnx['difference']:.1e} of learn.predict's")
 
 
 def run_card(args):

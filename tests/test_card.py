@@ -37,9 +37,9 @@ def test_round_trip(tmp_path):
         lambda card: json.dumps({**card, "format": 99}),
         lambda card: json.dumps({**card, "names": []}),
         lambda card: json.dumps({**card, "names": "bell"}),
-        lambda card: json.dumps({**card, "twin": "bell"}),
-        lambda card: json.dumps({**card, "twin": {}}),
-        lambda card: json.dumps({**card, "twin": {"sha256": "0"}, "preprocessing": None}),
+        lambda card: json.dumps({**card, "onnx": "bell"}),
+        lambda card: json.dumps({**card, "onnx": {}}),
+        lambda card: json.dumps({**card, "onnx": {"sha256": "0"}, "preprocessing": None}),
         lambda card: json.dumps({key: value for key, value in card.items() if key != "sha256"}),
         lambda card: json.dumps({**card, "figures": {"error": 7}}),
         lambda card: json.dumps({**card, "figures": []}),
@@ -58,7 +58,7 @@ def test_round_trip(tmp_path):
         lambda card: json.dumps({**card, "figures": {"error": {**card["figures"]["error"], "errors": True}}}),
         lambda card: json.dumps({**card, "figures": {"calibration": {"photos": 9, "before": 0.1}}}),
         lambda card: json.dumps({**card, "figures": {"familiarity": {"photos": 9, "kept": 8, "auroc": 0.9}}}),
-        lambda card: json.dumps({**card, "twin": {"sha256": "0", "int8": {}}}),
+        lambda card: json.dumps({**card, "onnx": {"sha256": "0", "int8": {}}}),
     ],
 )
 def test_a_damaged_card_is_refused_in_words(tmp_path, damage):
@@ -90,9 +90,9 @@ def test_facts_say_what_they_rest_on():
 def test_prose_is_markdown_with_the_files_there_are():
     prose = model_card(CARD)
     assert prose.startswith("# bell and Beyoncé") and "![" not in prose and "export.onnx" not in prose
-    twin = {"sha256": "0", "precision": "int8", "difference": 1e-6}
-    twin["int8"] = {"same": 1.0, "difference": 0.001, "photos": 90}
-    prose = model_card(replace(CARD, twin=twin), "matrix.png")
+    onnx = {"sha256": "0", "precision": "int8", "difference": 1e-6}
+    onnx["int8"] = {"same": 1.0, "difference": 0.001, "photos": 90}
+    prose = model_card(replace(CARD, onnx=onnx), "matrix.png")
     assert "![The confusion matrix](matrix.png)" in prose and "same name as in fp32 to 100.0% of 90 pictures" in prose
 
 

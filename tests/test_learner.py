@@ -131,10 +131,10 @@ def test_reads_and_compiles(photos, tmp_path, case):
     path = export(learn, tmp_path)
     assert_same_as_fastai(open_pickle(path), learn, photos)
     card = compile_export(path)
-    twin = load_classifier(path)
-    assert type(twin).__name__ == "TwinClassifier" and twin.names == tuple(map(str, learn.dls.vocab))
-    assert card.twin["difference"] < 1e-4
-    assert_same_as_fastai(twin, learn, photos)
+    onnx = load_classifier(path)
+    assert type(onnx).__name__ == "OnnxClassifier" and onnx.names == tuple(map(str, learn.dls.vocab))
+    assert card.onnx["difference"] < 1e-4
+    assert_same_as_fastai(onnx, learn, photos)
 
 
 @pytest.mark.parametrize("case", PICKLE_ONLY)

@@ -126,7 +126,7 @@ def test_no_heat_map_is_offered_where_there_can_be_none(page, site, good, tmp_pa
     assert page.look.layout.display == ""
     shutil.copy(site / "export/export.pkl", tmp_path)
     card = Card.read(site / "export/card.json")  # as of a pickle that could not be compiled
-    replace(card, twin=None, preprocessing=None).write(tmp_path / "card.json")
+    replace(card, onnx=None, preprocessing=None).write(tmp_path / "card.json")
     page = IconPage(tmp_path / "export.pkl")
     give(page, good)
     assert "Prediction: star" in read(page)[0] and page.look.layout.display == "none"

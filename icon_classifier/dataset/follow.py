@@ -140,18 +140,18 @@ def _update(manifest, row, origin, link, folder, bodies):
         if row["decision"] == KEPT:
             move_photo(photos / file, photos / place)
         manifest.change(row, name=link.name, given="", file=place)
-    twin = bodies.get(row["sha256"]) if row["sha256"] else None
+    same = bodies.get(row["sha256"]) if row["sha256"] else None
     if row["decision"] == ASIDE:
-        if file and not twin:
+        if file and not same:
             move_photo(aside / file, photos / place)
-        if twin:
-            manifest.change(row, decision=REFUSED, reason=same_picture(twin), file="")
+        if same:
+            manifest.change(row, decision=REFUSED, reason=same_picture(same), file="")
         elif file and (photos / place).exists():
             manifest.change(row, decision=KEPT, reason="")
             bodies[row["sha256"]] = row
         else:
             manifest.reopen(row)
-    elif row["decision"] == REFUSED and row["reason"].startswith(SAME_PICTURE) and not twin:
+    elif row["decision"] == REFUSED and row["reason"].startswith(SAME_PICTURE) and not same:
         manifest.reopen(row)
     elif row["decision"] in (KEPT, REFUSED, EXCLUDED) and _has_changed(link, row):
         bodies.pop(row["sha256"], None)

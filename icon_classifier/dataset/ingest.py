@@ -101,11 +101,11 @@ def _decide(photos, folder, bodies, came):
         else:
             body, facts = came.body, dict(status=came.status, type=came.type)
         facts |= dict(bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
-        twin = bodies.get(facts["sha256"])
-        if twin and twin["decision"] == FORGOTTEN:
+        same = bodies.get(facts["sha256"])
+        if same and same["decision"] == FORGOTTEN:
             return dict(decision=FORGOTTEN, reason=UNWANTED, title="")
-        if twin:
-            return facts | dict(decision=REFUSED, reason=same_picture(twin))
+        if same:
+            return facts | dict(decision=REFUSED, reason=same_picture(same))
         picture = open_picture(body, longest=MAX_SIDE)
     except (PictureError, SourceError) as error:
         return facts | dict(decision=REFUSED, reason=str(error))

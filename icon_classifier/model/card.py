@@ -29,9 +29,9 @@ class Card:
     training: architecture, epochs, source of the photos, date.
     versions: of the packages that made it.
     sha256: of the export.pkl that this card describes.
-    twin: of export.onnx, its `sha256`, its `precision` (fp32 or int8), `difference`, how far the fp32 twin's
+    onnx: of export.onnx, its `sha256`, its `precision` (fp32 or int8), `difference`, how far the fp32 ONNX model's
         probabilities were from the pickle's at most, and of `int8` the share of `same` names and the mean `difference`
-        to fp32 on how many `photos`; None if there is no twin.
+        to fp32 on how many `photos`; None if there is no ONNX model.
     examples: pictures that the page offers to visitors, by name: the bytes of a small JPEG in base64.
     """
 
@@ -41,7 +41,7 @@ class Card:
     training: dict
     versions: dict
     sha256: str
-    twin: dict | None = None
+    onnx: dict | None = None
     examples: dict = field(default_factory=dict)
     format: int = FORMAT
 

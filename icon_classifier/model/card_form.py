@@ -29,7 +29,7 @@ CARD = {
     "training": {"arch?": str, "source?": str, "epochs?": NUMBER, "pretrained?": bool},
     "versions": dict,
     "sha256": str,
-    "twin?": {
+    "onnx?": {
         "sha256": str,
         "precision?": str,
         "difference?": NUMBER,
@@ -91,7 +91,7 @@ def _check_preprocessing(data):
     _require("preprocessing" in data, "the card", 'an object with "preprocessing"')
     rule = data["preprocessing"]
     if rule is None:
-        _require(data.get("twin") is None, "preprocessing", "an object where there is a twin")
+        _require(data.get("onnx") is None, "preprocessing", "an object where there is an ONNX model")
         return
     _require(rule["resize"] in RESIZES, "preprocessing.resize", " or ".join(RESIZES))
     if rule.get("mean") is not None:

@@ -44,8 +44,8 @@ def _bullets(sentences):
 
 def _files(card):
     yield "`export.pkl` is the model, fastai's own. Loading it runs whatever it holds."
-    if card.twin:
-        yield f"`export.onnx` is its twin, in {card.twin.get('precision', 'fp32')}. {twin_in_words(card.twin)}"
+    if card.onnx:
+        yield f"`export.onnx` is the same model in the ONNX format, in {card.onnx.get('precision', 'fp32')}. {onnx_in_words(card.onnx)}"
     yield f"Made with {', '.join(f'{package} {version}' for package, version in card.versions.items())}."
 
 
@@ -86,12 +86,12 @@ def _familiarity_in_words(figures):
     return f"{kept}, and {refused} (AUROC {figures['auroc']:.3f}, with 95 % confidence {low:.3f} to {high:.3f})."
 
 
-def twin_in_words(twin):
-    """What was measured of export.onnx (a card's `twin`), in sentences; "" where nothing was."""
+def onnx_in_words(onnx):
+    """What was measured of export.onnx (a card's `onnx`), in sentences; "" where nothing was."""
     sentences = []
-    if "difference" in twin:
-        sentences.append(f"In fp32 its probabilities differ from the pickle's by at most {twin['difference']:.0e}.")
-    if int8 := twin.get("int8"):
+    if "difference" in onnx:
+        sentences.append(f"In fp32 its probabilities differ from the pickle's by at most {onnx['difference']:.0e}.")
+    if int8 := onnx.get("int8"):
         sentences.append(
             f"In int8 it gives the same name as in fp32 to {int8['same']:.1%} of {int8['photos']} pictures, "
             f"with probabilities that differ by {int8['difference']:.4f} on average."

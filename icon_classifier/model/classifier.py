@@ -15,9 +15,9 @@ from ..images import open_picture
 from .card import Card, CardError, sha256_of
 from .preprocessing import prepare
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported, which happens only in `open_twin`
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported, which happens only in `open_onnx`
 
-TWIN = "export.onnx"
+ONNX = "export.onnx"
 PARTIAL = ".part"  # the ending of files that are not in place yet
 BATCH = 16  # pictures that go through the network together
 STRANGE = "It looks less like the training photos than almost all validation photos did."
@@ -103,30 +103,30 @@ def log_odds(scores, i):
 def load_classifier(path="export/export.pkl"):
     """Read an export and return its `Classifier`.
 
-    export.onnx beside the pickle, its twin, is taken where card.json says that it was compiled from this very
+    export.onnx beside the pickle is taken where card.json says that it was compiled from this very
     pickle, or where the pickle is absent: it needs neither fastai nor torch and runs no code of the file's. Otherwise
     fastai loads the pickle, and a pickle runs whatever it holds: load only those of people you trust.
     Raises `ExportError` where there is no export, and where it is damaged or needs what is not installed.
     """
     path = Path(path)
     card = _card_of(path)
-    twins = _drafts(path.with_name(TWIN)) if card and card.twin else []
-    for twin in twins:
-        if sha256_of(twin) == card.twin["sha256"]:
-            return open_twin(twin, card)
-    if twins:
-        raise ExportError(_not_its_twin(twins[0], path.with_name("export.pkl")))
+    models = _drafts(path.with_name(ONNX)) if card and card.onnx else []
+    for onnx in models:
+        if sha256_of(onnx) == card.onnx["sha256"]:
+            return open_onnx(onnx, card)
+    if models:
+        raise ExportError(_not_its_onnx(models[0], path.with_name("export.pkl")))
     if not path.is_file():
         raise ExportError(f"There is no model at {path} yet. To make one, run `make train`, or notebooks/train.ipynb.")
     return open_pickle(path, card)
 
 
-def _not_its_twin(twin, pickle):
+def _not_its_onnx(onnx, pickle):
     """What is wrong with an export.onnx whose SHA-256 is not the card's, and what to do."""
-    other = _other_file(twin)
+    other = _other_file(onnx)
     what = f": it is {other}" if other else ""
     return (
-        f"{twin} is damaged, or not the one that card.json describes{what}. To make it anew from export.pkl, run: "
+        f"{onnx} is damaged, or not the one that card.json describes{what}. To make it anew from export.pkl, run: "
         f"icon-classifier compile {pickle}"
     )
 
@@ -149,7 +149,7 @@ def _card_of(path):
     return None
 
 
-class TwinClassifier(Classifier):
+class OnnxClassifier(Classifier):
     """export.onnx, run by onnxruntime."""
 
     def __init__(self, session, card):
@@ -167,8 +167,8 @@ class TwinClassifier(Classifier):
         return dict(zip(wanted, self.session.run(wanted, {"pictures": pixels}, self.options), strict=True))
 
 
-def open_twin(path, card):
-    """The `TwinClassifier` of an export.onnx, which `card` describes; raises `ExportError`."""
+def open_onnx(path, card):
+    """The `OnnxClassifier` of an export.onnx, which `card` describes; raises `ExportError`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -178,7 +178,7 @@ def open_twin(path, card):
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no public base
         raise ExportError(f"{path} cannot be read by onnxruntime {onnxruntime.__version__} ({error}).") from error
-    return TwinClassifier(session, card)
+    return OnnxClassifier(session, card)
 
 
 class PickleClassifier(Classifier):
@@ -216,7 +216,7 @@ def open_pickle(path, card=None):
             from .learner import check, read_learner
         except ImportError:
             raise ExportError(
-                f"{path} has no twin that fits it, and reading the pickle itself needs fastai. Where fastai is "
+                f"{path} has no ONNX model that fits it, and reading the pickle itself needs fastai. Where fastai is "
                 f"installed, run: icon-classifier compile {path}"
             ) from None
         classifier = PickleClassifier(read_learner(path), card)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..model.classifier import TWIN, load_classifier
+from ..model.classifier import ONNX, load_classifier
 
 _classifiers = {}
 
@@ -31,6 +31,6 @@ def find_classifier(path):
 def _key(path):
     """Return what identifies an export: its path, and the times and sizes of its files."""
     path = Path(path).resolve()
-    files = [path, path.with_name(TWIN), path.with_name("card.json")]
+    files = [path, path.with_name(ONNX), path.with_name("card.json")]
     stats = [file.stat() if file.is_file() else None for file in files]
     return path, *(stat and (stat.st_mtime_ns, stat.st_size) for stat in stats)

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from ..model.classifier import ExportError, TwinClassifier, load_classifier
+from ..model.classifier import ExportError, OnnxClassifier, load_classifier
 from . import capacity
 from .fork_pool import ForkError, ForkServerClient, exports_of
 
@@ -84,7 +84,7 @@ def _export(root):
         classifier.predict(Image.new("RGB", (64, 64)))
     except ExportError as error:
         raise Failed("not usable", str(error)) from None
-    if not isinstance(classifier, TwinClassifier):
+    if not isinstance(classifier, OnnxClassifier):
         raise Failed("read by fastai, which is too large for a host", f"icon-classifier compile {path}")
     return f"{path.with_name('export.onnx').stat().st_size / 1e6:.0f} MB, {len(classifier.names)} names"
 

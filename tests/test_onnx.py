@@ -1,4 +1,4 @@
-"""The twin: the same answers as fastai gives, for every rule of resizing, and nothing run or sent on loading."""
+"""The ONNX model: the same answers as fastai gives, for every rule of resizing, and nothing run or sent on loading."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from PIL import Image
 
 from icon_classifier.images import PictureError, open_picture
 from icon_classifier.model.card import Card, sha256_of
-from icon_classifier.model.classifier import ExportError, load_classifier, open_pickle, open_twin
+from icon_classifier.model.classifier import ExportError, load_classifier, open_onnx, open_pickle
 from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.sample import NAMES, OTHERS, draw_icon, find_glyphs, make_sample, write_icons
 
@@ -128,20 +128,20 @@ def test_parity(name, photos, tmp_path):
     with learn.no_bar(), learn.no_logging():
         learn.export((tmp_path / "export.pkl").absolute())
         card = compile_export(tmp_path / "export.pkl")
-        twin = load_classifier(tmp_path / "export.pkl")
+        onnx = load_classifier(tmp_path / "export.pkl")
         batches = learn.dls.test_dl(asked, num_workers=0)
         inputs = np.concatenate([batch[0].cpu().numpy() for batch in batches])
         expected = learn.get_preds(dl=learn.dls.test_dl(asked, num_workers=0))[0].numpy()
-    assert type(twin).__name__ == "TwinClassifier"
+    assert type(onnx).__name__ == "OnnxClassifier"
     ours = torch.tensor(np.stack([prepare(picture, card.preprocessing) for picture in asked]))
     ours = presizing_of(learn.dls)(ours).numpy()
     # fastai's augmentation samples validation pictures on a grid that is the identity up to rounding
     assert np.abs(ours - inputs).max() < 2e-3
-    answers = twin.predict_many(asked)
-    probabilities = np.array([[answer.probabilities[label] for label in twin.names] for answer in answers])
+    answers = onnx.predict_many(asked)
+    probabilities = np.array([[answer.probabilities[label] for label in onnx.names] for answer in answers])
     assert np.abs(probabilities - expected).max() <= 1e-3
     tie = np.ptp(np.sort(expected)[:, -2:], axis=1) <= 2e-3
-    best = [answer.name == twin.names[i] for answer, i in zip(answers, expected.argmax(1), strict=True)]
+    best = [answer.name == onnx.names[i] for answer, i in zip(answers, expected.argmax(1), strict=True)]
     assert (best | tie).all() and tie.mean() < 0.05
     assert len({answer.name for answer in answers}) >= 2 and np.ptp(expected) > 0.5  # not one answer for all
     assert {answer.known for answer in answers} == {True, False}
@@ -149,7 +149,7 @@ def test_parity(name, photos, tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(photos, tmp_path_factory):
-    """The folder of a finished export: a planted network's pickle, and its twin in fp32."""
+    """The folder of a finished export: a planted network's pickle, and the same model as ONNX in fp32."""
     from fastai.vision.all import RandomResizedCrop, aug_transforms, resnet18
 
     from icon_classifier.training import export
@@ -165,7 +165,7 @@ def finished(photos, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def both(finished):
-    """The pickle and its twin."""
+    """The pickle and the same model as ONNX."""
     return open_pickle(finished / "export.pkl"), load_classifier(finished / "export.pkl")
 
 
@@ -185,7 +185,7 @@ def everything(photos):
 def test_the_pickle_and_its_twin_say_the_same(photos, both):
     """Names, what is known, why it is not, and the heat map."""
     ours, theirs = (classifier.predict_many(everything(photos), heat=True) for classifier in reversed(both))
-    assert type(both[1]).__name__ == "TwinClassifier" and same_names(ours, theirs)
+    assert type(both[1]).__name__ == "OnnxClassifier" and same_names(ours, theirs)
     assert [(a.known, a.reason) for a in ours] == [(a.known, a.reason) for a in theirs]
     assert {a.known for a in ours} == {True, False} and all(bool(a.reason) is not a.known for a in ours)
     assert all(a.heat.shape == b.heat.shape == (2, 2) for a, b in zip(ours, theirs, strict=True))
@@ -227,7 +227,7 @@ def test_none_of_these(site):
 
 @pytest.mark.parametrize("used", [True, False])
 def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, used):
-    """The card's figures of agreement are those that one measures with the two twins."""
+    """The card's figures of agreement are those that one measures with the two ONNX models."""
     from icon_classifier.training import export
 
     monkeypatch.setattr(export, "SAME", 0.0 if used else 2.0)
@@ -238,15 +238,15 @@ def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, u
     train = [(picture, None) for picture in drawings(photos, "sample/train")]
     card = export._make_smaller(tmp_path / "export.onnx", before, train, valid)
     assert [file.name for file in tmp_path.iterdir()] == ["export.onnx"]
-    assert card.twin["precision"] == ("int8" if used else "fp32") and card.twin["sha256"] == sha256_of(small)
-    assert card.twin["difference"] == before.twin["difference"]
-    seen = card.twin["int8"]
+    assert card.onnx["precision"] == ("int8" if used else "fp32") and card.onnx["sha256"] == sha256_of(small)
+    assert card.onnx["difference"] == before.onnx["difference"]
+    seen = card.onnx["int8"]
     assert seen["photos"] == len(valid) and 0 <= seen["same"] <= 1
     if not used:
         assert sha256_of(small) == sha256_of(full)
         return
     assert os.path.getsize(small) < 0.35 * os.path.getsize(full)
-    answers = [open_twin(path, card).predict_many(picture for picture, _ in valid) for path in (full, small)]
+    answers = [open_onnx(path, card).predict_many(picture for picture, _ in valid) for path in (full, small)]
     names, probabilities = zip(
         *(
             ([a.name for a in each], np.array([[a.probabilities[name] for name in NAMES] for a in each]))
@@ -261,13 +261,13 @@ def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, u
 
 def test_the_samples_card_says_whether_int8_agrees(site):
     card = load_classifier(site / "export/export.pkl").card
-    seen = card.twin["int8"]
-    assert (seen["same"] >= 0.995 and seen["difference"] <= 0.01) == (card.twin["precision"] == "int8")
+    seen = card.onnx["int8"]
+    assert (seen["same"] >= 0.995 and seen["difference"] <= 0.01) == (card.onnx["precision"] == "int8")
     assert seen["photos"] == 180
 
 
 def test_an_export_cut_short_anywhere_leaves_a_whole_one(export, monkeypatch):
-    """Whatever rename is the last, the pickle that lies there is read with a card and a twin that fit it."""
+    """Whatever rename is the last, the pickle that lies there is read with a card and an ONNX model that fit it."""
     import onnx
 
     from icon_classifier.training.export import _settle
@@ -280,7 +280,7 @@ def test_an_export_cut_short_anywhere_leaves_a_whole_one(export, monkeypatch):
     new = replace(
         old,
         sha256=sha256_of(export / "export.pkl.part"),
-        twin={**old.twin, "sha256": sha256_of(export / "export.onnx.part")},
+        onnx={**old.onnx, "sha256": sha256_of(export / "export.onnx.part")},
     )
     really, seen = os.replace, []
     for last in range(7):
@@ -300,7 +300,7 @@ def test_an_export_cut_short_anywhere_leaves_a_whole_one(export, monkeypatch):
             pass
         monkeypatch.setattr(os, "replace", really)
         classifier = load_classifier(folder / "export.pkl")
-        assert type(classifier).__name__ == "TwinClassifier"
+        assert type(classifier).__name__ == "OnnxClassifier"
         assert classifier.card.sha256 == sha256_of(folder / "export.pkl")
         seen.append(classifier.card.sha256 == new.sha256)
     assert seen == sorted(seen) and {True, False} == set(seen)
@@ -313,7 +313,7 @@ def test_the_twin_is_used_as_long_as_it_fits(export, photos):
     pickle = (export / "export.pkl").read_bytes()
     (export / "export.pkl").unlink()
     alone = load_classifier(export / "export.pkl")
-    assert [type(c).__name__ for c in (with_pickle, alone)] == ["TwinClassifier"] * 2
+    assert [type(c).__name__ for c in (with_pickle, alone)] == ["OnnxClassifier"] * 2
     assert with_pickle.predict(picture) == alone.predict(picture)
     (export / "export.pkl").write_bytes(pickle + b" ")  # another pickle, as when a new one is copied in
     stale = load_classifier(export / "export.pkl")
@@ -323,8 +323,8 @@ def test_the_twin_is_used_as_long_as_it_fits(export, photos):
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "swapped"])
 def test_a_damaged_twin_is_refused_in_words(export, damage):
-    twin = export / "export.onnx"
-    twin.write_bytes({"truncated": twin.read_bytes()[:-1], "empty": b"", "swapped": b"\x08\x08 another model"}[damage])
+    onnx = export / "export.onnx"
+    onnx.write_bytes({"truncated": onnx.read_bytes()[:-1], "empty": b"", "swapped": b"\x08\x08 another model"}[damage])
     with pytest.raises(ExportError, match=r"damaged, .* run: icon-classifier compile .*export\.pkl"):
         load_classifier(export / "export.pkl")
 
@@ -332,7 +332,7 @@ def test_a_damaged_twin_is_refused_in_words(export, damage):
 def test_a_twin_that_is_no_network_is_refused_in_words(export):
     (export / "export.onnx").write_bytes(b"no network")
     card = json.loads((export / "card.json").read_text())
-    card["twin"]["sha256"] = sha256_of(export / "export.onnx")
+    card["onnx"]["sha256"] = sha256_of(export / "export.onnx")
     (export / "card.json").write_text(json.dumps(card))
     with pytest.raises(ExportError, match="cannot be read by onnxruntime"):
         load_classifier(export / "export.pkl")

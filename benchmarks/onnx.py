@@ -1,4 +1,4 @@
-"""Prints what the twin saves and costs: each figure beside its counterpart in the same run, as medians of several.
+"""Prints what the ONNX model saves and costs: each figure beside its counterpart in the same run, as medians of several.
 
 Run from the project's top folder, after `make train`: make bench
 """
@@ -17,7 +17,7 @@ import numpy as np
 from row import row
 
 from icon_classifier.images import open_picture
-from icon_classifier.model.card_text import facts, twin_in_words
+from icon_classifier.model.card_text import facts, onnx_in_words
 from icon_classifier.model.classifier import load_classifier, open_pickle
 from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.sample import draw_icon, find_glyphs
@@ -53,7 +53,7 @@ def process(load, photo):
 
 
 def at_224(folder):
-    """The fp32 twin of the same network, were it one for photographs: 224 px, a last feature map of 7 x 7 cells."""
+    """The fp32 ONNX model of the same network, were it one for photographs: 224 px, a last feature map of 7 x 7 cells."""
     from icon_classifier.training.export import compile_export
 
     learn = open_pickle(PICKLE).learn
@@ -67,9 +67,9 @@ def at_224(folder):
 def main():
     icon = draw_icon(find_glyphs("star")[0], random.Random(0), 256)
     photo, camera, sent = (jpeg(icon, size) for size in ((1500, 1000), (4000, 3000), (683, 512)))
-    twin, pickle = load_classifier(PICKLE), open_pickle(PICKLE)
-    assert type(twin).__name__ == "TwinClassifier", "run make train first"
-    rule, ready = twin.card.preprocessing, np.zeros((1, 3, *twin.card.preprocessing["size"][::-1]), np.float32)
+    onnx, pickle = load_classifier(PICKLE), open_pickle(PICKLE)
+    assert type(onnx).__name__ == "OnnxClassifier", "run make train first"
+    rule, ready = onnx.card.preprocessing, np.zeros((1, 3, *onnx.card.preprocessing["size"][::-1]), np.float32)
 
     row(
         "import, load, first prediction",
@@ -77,21 +77,23 @@ def main():
         "fastai",
         "ms",
     )
-    answers = medians(30, partial(twin.predict, photo), partial(pickle.predict, photo))
+    answers = medians(30, partial(onnx.predict, photo), partial(pickle.predict, photo))
     row("prediction from a 1500 x 1000 JPEG", *answers, "fastai", "ms")
 
     def bare():
         prepare(open_picture(photo), rule)
-        twin.session.run(["scores"], {"pictures": ready}, twin.options)
+        onnx.session.run(["scores"], {"pictures": ready}, onnx.options)
 
-    row("the same", *medians(30, partial(twin.predict, photo), bare), "decode + resize + network alone", "ms")
-    sizes = medians(10, *(partial(twin.predict, picture) for picture in (sent, camera)))
+    row("the same", *medians(30, partial(onnx.predict, photo), bare), "decode + resize + network alone", "ms")
+    sizes = medians(10, *(partial(onnx.predict, picture) for picture in (sent, camera)))
     row("prediction from what the browser makes of 12 MP", *sizes, "from the 12 MP", "ms")
     with tempfile.TemporaryDirectory() as folder:
-        for what, classifier in (("the sample's", twin), ("at 224 px, fp32", at_224(folder))):
+        for what, classifier in (("the sample's", onnx), ("at 224 px, fp32", at_224(folder))):
             heat = medians(30, *(partial(classifier.predict, photo, heat) for heat in (True, False)))
             row(f"with a heat map, {what}", *heat, "without", "ms")
-    print(*facts(twin.card), f"The twin: {twin.card.twin['precision']}. {twin_in_words(twin.card.twin)}", sep="\n")
+    print(
+        *facts(onnx.card), f"The ONNX model: {onnx.card.onnx['precision']}. {onnx_in_words(onnx.card.onnx)}", sep="\n"
+    )
 
 
 if __name__ == "__main__":
