@@ -1,4 +1,4 @@
-"""Prints what the ONNX model saves and costs: each figure beside its counterpart in the same run, as medians of several.
+"""Print what the ONNX model saves and costs: each figure beside its counterpart, as medians of several calls.
 
 Run from the project's top folder, after `make train`: make bench
 """
@@ -53,7 +53,7 @@ def process(load, photo):
 
 
 def at_224(folder):
-    """The fp32 ONNX model of the same network, were it one for photographs: 224 px, a last feature map of 7 x 7 cells."""
+    """Return the same network as for photographs, in fp32: 224 px, a last feature map of 7 x 7 cells."""
     from icon_classifier.training.export import compile_export
 
     learn = open_pickle(PICKLE).learn

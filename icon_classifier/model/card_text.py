@@ -45,7 +45,8 @@ def _bullets(sentences):
 def _files(card):
     yield "`export.pkl` is the model, fastai's own. Loading it runs whatever it holds."
     if card.onnx:
-        yield f"`export.onnx` is the same model in the ONNX format, in {card.onnx.get('precision', 'fp32')}. {onnx_in_words(card.onnx)}"
+        precision = card.onnx.get("precision", "fp32")
+        yield f"`export.onnx` is the same model in the ONNX format, in {precision}. {onnx_in_words(card.onnx)}"
     yield f"Made with {', '.join(f'{package} {version}' for package, version in card.versions.items())}."
 
 
