@@ -16,9 +16,11 @@ def main(argv=None):
     """Run a command; return the exit code: 1 where an image was refused, 2 where there is no usable export."""
     parser = argparse.ArgumentParser(prog="icon-classifier", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    predict = commands.add_parser("predict", help="name pictures, a line each: file, name, probability")
+    predict = commands.add_parser("predict", help="classify images, one line per image: file, label, probability")
     predict.add_argument("files", nargs="+", metavar="FILE")
-    predict.add_argument("--json", action="store_true", help="print every name's probability, a JSON object a line")
+    predict.add_argument(
+        "--json", action="store_true", help="print every label's probability, one JSON object per image"
+    )
     predict.set_defaults(run=run_predict)
     compile_ = commands.add_parser("compile", help="write the ONNX model (export.onnx) of any fastai image classifier")
     compile_.add_argument("pickle", help="an export.pkl; loading it runs whatever it holds")
@@ -55,7 +57,7 @@ def run_predict(args):
             fields = {key: value for key, value in asdict(answer).items() if key != "heat"}
             print(json.dumps({"file": file, **fields}, ensure_ascii=False))
         else:
-            fields = [file, answer.name, f"{answer.probability:.4f}"]
+            fields = [file, answer.label, f"{answer.probability:.4f}"]
             if answer.known is False:
                 fields.append("something else")
             print(*fields, sep="\t")

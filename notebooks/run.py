@@ -17,7 +17,13 @@ from papermill.exceptions import PapermillExecutionError
 
 from icon_classifier.notebook_runner import Screen, StalledError, execute
 
-TYPED = "SOURCE", "PHOTOS", "NAMES", "OTHERS", "EPOCHS"  # make's variables; make hands over what was typed: TYPED_NAMES
+TYPED = (
+    "SOURCE",
+    "PHOTOS",
+    "LABELS",
+    "OTHERS",
+    "EPOCHS",
+)  # make's variables; make hands over what was typed: TYPED_LABELS
 PATHS = "photos", "others"  # settings that are text though their default is None
 PACKAGE = Path(__file__).parent.parent / "icon_classifier"
 
@@ -60,7 +66,7 @@ def read_setting(name, text, known):
         value = literal(text)
     except ValueError:
         value = text
-    if name == "names":
+    if name == "labels":
         return value if isinstance(value, list | dict) else split_labels(text)
     if name == "epochs" and value is not None and (type(value) is not int or value < 1):
         raise SettingsError(f"epochs is a whole number of at least 1, not {text!r}.")
@@ -92,17 +98,17 @@ def read_settings(typed, pairs, known):
         name, text = variable.lower(), typed.get(variable, "")
         if text:
             values[name] = read_setting(name, text, known)
-            if name == "names":  # [a] is a label here, and no list
+            if name == "labels":  # [a] is a label here, and no list
                 values[name] = split_labels(text)
     values.update((name, read_setting(name, text, known)) for name, text in pairs)
     if "source" in known:
-        values.setdefault("source", "search" if "names" in values else "folder" if "photos" in values else "sample")
-    if "names" in values and values.get("source", "search") != "search":
+        values.setdefault("source", "search" if "labels" in values else "folder" if "photos" in values else "sample")
+    if "labels" in values and values.get("source", "search") != "search":
         raise SettingsError(
-            f"NAMES says what to search for, and SOURCE={values['source']} searches for nothing: leave one of them out."
+            f"LABELS says what to search for, and SOURCE={values['source']} searches for nothing: leave one of them out."
         )
-    if len(values.get("names", "ab")) < 2:
-        raise SettingsError(f"NAMES needs at least two labels, with commas between them, not only {values['names']}.")
+    if len(values.get("labels", "ab")) < 2:
+        raise SettingsError(f"LABELS needs at least two labels, with commas between them, not only {values['labels']}.")
     return values
 
 

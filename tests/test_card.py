@@ -11,7 +11,7 @@ from icon_classifier.model.card_text import facts, in_words, model_card
 from icon_classifier.model.statistics import auroc_interval, error_figure
 
 CARD = Card(
-    names=("bell", "Beyoncé"),
+    labels=("bell", "Beyoncé"),
     preprocessing={"resize": "RandomResizedCrop", "size": [48, 48], "resample": 2, "div": 255.0, "val_xtra": 0.14},
     figures={"error": error_figure(6, 90)},
     training={"epochs": 4, "made": "2026-11-22"},
@@ -35,8 +35,8 @@ def test_round_trip(tmp_path):
         lambda card: json.dumps(card)[:-5],
         lambda card: "[]",
         lambda card: json.dumps({**card, "format": 99}),
-        lambda card: json.dumps({**card, "names": []}),
-        lambda card: json.dumps({**card, "names": "bell"}),
+        lambda card: json.dumps({**card, "labels": []}),
+        lambda card: json.dumps({**card, "labels": "bell"}),
         lambda card: json.dumps({**card, "onnx": "bell"}),
         lambda card: json.dumps({**card, "onnx": {}}),
         lambda card: json.dumps({**card, "onnx": {"sha256": "0"}, "preprocessing": None}),
@@ -93,7 +93,7 @@ def test_prose_is_markdown_with_the_files_there_are():
     onnx = {"sha256": "0", "precision": "int8", "difference": 1e-6}
     onnx["int8"] = {"same": 1.0, "difference": 0.001, "photos": 90}
     prose = model_card(replace(CARD, onnx=onnx), "matrix.png")
-    assert "![The confusion matrix](matrix.png)" in prose and "same name as in fp32 to 100.0% of 90 pictures" in prose
+    assert "![The confusion matrix](matrix.png)" in prose and "same label as in fp32 to 100.0% of 90 pictures" in prose
 
 
 def test_a_refusal_names_the_field(tmp_path):
@@ -149,4 +149,4 @@ def test_sha256(tmp_path):
 
 
 def test_in_words():
-    assert [in_words(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+    assert [in_words(labels) for labels in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

@@ -27,13 +27,13 @@ def test_predict(site, drawing, tmp_path):
     assert True in marked
     mixed = run("predict", bad, star, tmp_path / "none.png", "--json", "--export", site / "export")
     assert mixed.returncode == 1
-    assert json.loads(mixed.stdout)["name"] == "star" and set(json.loads(mixed.stdout)["probabilities"]) > {"bell"}
+    assert json.loads(mixed.stdout)["label"] == "star" and set(json.loads(mixed.stdout)["probabilities"]) > {"bell"}
     assert [line.split(": ")[1] for line in mixed.stderr.splitlines()] == [str(bad), str(tmp_path / "none.png")]
     assert "Traceback" not in mixed.stderr
 
 
 def test_card(site, tmp_path):
-    assert json.loads(run("card", cwd=site).stdout)["names"] == ["bell", "heart", "star"]
+    assert json.loads(run("card", cwd=site).stdout)["labels"] == ["bell", "heart", "star"]
     missing = run("card", cwd=tmp_path)
     assert missing.returncode == 2 and missing.stderr.startswith("icon-classifier: there is no export/card.json")
 

@@ -265,9 +265,9 @@ def test_a_full_disk_is_a_sentence_and_costs_one_picture(tmp_path):
 def test_gathers_again_and_with_other_labels(tmp_path):
     with photos() as host, search_of(host) as server:
 
-        def go(names, number=12):
+        def go(labels, number=12):
             before = Counter(host.asked), server.asked["i.js"]
-            counts = gather(names, tmp_path, number, endpoint=server.address, allow_hosts=[host.netloc])
+            counts = gather(labels, tmp_path, number, endpoint=server.address, allow_hosts=[host.netloc])
             return counts, sum((host.asked - before[0]).values()), server.asked["i.js"] - before[1]
 
         assert go(["heart", "star"]) == ({"heart": 12, "star": 12}, 24, 2)
@@ -315,8 +315,8 @@ def test_photos_from_another_source_stay(tmp_path):
     with photos() as host, search_of(host) as server:
         (tmp_path / "bell.txt").write_text(f"{host.address}/photo/bell/1\n")
         gather_from(tmp_path / "bell.txt", tmp_path / "photos", allow_hosts=[host.netloc])
-        for names in (["heart"], ["star"]):
-            gather(names, tmp_path / "photos", 3, endpoint=server.address, allow_hosts=[host.netloc])
+        for labels in (["heart"], ["star"]):
+            gather(labels, tmp_path / "photos", 3, endpoint=server.address, allow_hosts=[host.netloc])
     assert {path.split("/")[0] for path in files(tmp_path / "photos")} == {"bell", "star", ".aside"}
 
 
@@ -335,9 +335,9 @@ def test_what_cleaning_put_aside_stays_there(tmp_path):
     from icon_classifier.training.clean import put_aside
 
     with photos() as host, search_of(host) as server:
-        for names in (["heart", "star"], ["star"], ["heart", "star"]):
-            gather(names, tmp_path, 6, endpoint=server.address, allow_hosts=[host.netloc])
-            if names == ["heart", "star"] and not (tmp_path / ".aside").exists():
+        for labels in (["heart", "star"], ["star"], ["heart", "star"]):
+            gather(labels, tmp_path, 6, endpoint=server.address, allow_hosts=[host.netloc])
+            if labels == ["heart", "star"] and not (tmp_path / ".aside").exists():
                 (bad,) = put_aside(tmp_path, sorted((tmp_path / "heart").iterdir())[:1])
     assert bad.exists()
     assert count_photos(tmp_path) == {"heart": 5, "star": 6}
@@ -365,7 +365,7 @@ def test_better_words_keep_the_label(tmp_path):
                allow_hosts=[host.netloc])  # fmt: skip
         assert [asked["q"] for asked in server.queries] == ["star band", "heart portrait"]
     rows = Manifest(tmp_path).rows
-    assert {(row["name"], row["query"], row["file"].split("/")[0]) for row in rows} == {
+    assert {(row["label"], row["query"], row["file"].split("/")[0]) for row in rows} == {
         ("AC/DC", "star band", "AC／DC"),  # noqa: RUF001
         ("drake", "heart portrait", "drake"),
     }
@@ -405,12 +405,12 @@ def test_the_notebook_from_a_search_to_an_export(tmp_path):
     """train.ipynb with source = "search": the stand-in finds the sample's icons."""
     with photos() as host, search_of(host) as server:
         ran = run_notebook(
-            tmp_path, source="search", names=["heart", "star"], per_name=20, pretrained=False, size=32, epochs=1,
+            tmp_path, source="search", labels=["heart", "star"], per_label=20, pretrained=False, size=32, epochs=1,
             batch_size=8, search=dict(endpoint=server.address, allow_hosts=[host.netloc]),
         )  # fmt: skip
     text = printed(ran)
     assert "heart: 20 photos, 20 links" in text and "40 files, 0 put aside" in text
-    assert "32 pictures to learn from, 8 to check on, 2 names: heart, star" in text
+    assert "32 pictures to learn from, 8 to check on, 2 labels: heart, star" in text
     assert {file.name for file in (tmp_path / "export").iterdir()} > {"card.json", "export.onnx", "export.pkl"}
     assert Manifest(tmp_path / "photos/search").rows[0]["source"] == "jmd_imagescraper"
     assert len(Manifest(tmp_path / "photos/search").rows) == 40

@@ -42,7 +42,7 @@ def test_padding_sees_more_than_the_picture():
 
 @pytest.mark.parametrize("how", ["RandomResizedCrop", "crop", "squish", "pad"])
 def test_heat_lies_where_it_belongs(how):
-    heat = np.array([[0, 0, 5.0], [0, -3, 0]])  # 2 x 3 cells; only what speaks for the name is shown
+    heat = np.array([[0, 0, 5.0], [0, -3, 0]])  # 2 x 3 cells; only what speaks for the label is shown
     laid = np.asarray(heat_over(Image.new("RGB", SIZE, "white"), heat, {**RULE, "resize": how})).astype(int)
     redness = laid[..., 0] - laid[..., 1]
     y, x = np.unravel_index(redness.argmax(), redness.shape)

@@ -100,7 +100,7 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
     (tmp_path / "elsewhere/self").symlink_to(tmp_path / "elsewhere/self")
     found, left_out = {"cat": [], "dog": []}, Counter()
     for link in read_source(source, left_out):
-        found[link.name].append(link.url)
+        found[link.label].append(link.url)
     assert found == {
         "cat": ["mine/cat/1.jpg", "mine/cat/3.jpg", "mine/cat/deep/2.jpg"],
         "dog": ["mine/dog/9.jpg", "mine/dog/alias.jpg", "mine/dog/nowhere.jpg"],
@@ -158,7 +158,7 @@ def test_zips_of_other_systems(tmp_path, names, labels):
 def test_lists_as_programs_save_them(tmp_path, encoding, end):
     text = f"url\tlabel{end}http://a.example/1.jpg\tBär{end}http://b.example/2.jpg\tHund{end}"
     (tmp_path / "links.txt").write_bytes(text.encode(encoding))
-    assert [(link.url, link.name) for link in read_source(tmp_path / "links.txt")] == [
+    assert [(link.url, link.label) for link in read_source(tmp_path / "links.txt")] == [
         ("http://a.example/1.jpg", "Bär"),
         ("http://b.example/2.jpg", "Hund"),
     ]
@@ -262,9 +262,9 @@ def test_a_label_that_is_put_right_in_a_list_moves_its_photo(tmp_path):
         text = f"url,label\n{host.address}/photo/star/2,heart\n{host.address}/photo/star/2,bell\n"
         source.write_text(text)
         assert gather_from(source, out, allow_hosts=[host.netloc]) == {"heart": 1, "bell": 0}
-        assert {row["reason"] for row in Manifest(out).rows if row["name"] == "bell" and row["url"].endswith("/2")} == {
-            "The same address came up for heart."
-        }
+        assert {
+            row["reason"] for row in Manifest(out).rows if row["label"] == "bell" and row["url"].endswith("/2")
+        } == {"The same address came up for heart."}
         source.write_text(text.replace(f"{host.address}/photo/star/2,heart\n", ""))
         assert gather_from(source, out, allow_hosts=[host.netloc]) == {"bell": 1} and dataset(out) == {"bell": 1}
         assert max(host.asked.values()) == 1
@@ -429,7 +429,7 @@ def test_a_manifest_of_an_earlier_version_is_read_and_followed(tmp_path):
     row = next(row for row in rows if row["url"].endswith("2.jpg"))
     file = row["file"].replace("cat/", "more/")
     (out / row["file"]).rename(out / file)
-    row.update(name="more", file=file)
+    row.update(label="more", file=file)
     old = [column for column in COLUMNS if column not in ("given", "origin")]
     text = io.StringIO()
     writer = csv.DictWriter(text, old, extrasaction="ignore", lineterminator="\n")

@@ -118,9 +118,11 @@ def assert_same_as_fastai(classifier, learn, photos):
     for file, answer in zip(files, answers, strict=True):
         with learn.no_bar():
             label, _, probabilities = learn.predict(file)
-        assert answer.name == str(label)
-        assert list(answer.probabilities) == sorted(answer.probabilities, key=lambda name: -answer.probabilities[name])
-        ours = [answer.probabilities[name] for name in classifier.names]
+        assert answer.label == str(label)
+        assert list(answer.probabilities) == sorted(
+            answer.probabilities, key=lambda label: -answer.probabilities[label]
+        )
+        ours = [answer.probabilities[label] for label in classifier.labels]
         assert ours == pytest.approx(probabilities.tolist(), abs=1e-4)
     return answers
 
@@ -132,7 +134,7 @@ def test_reads_and_compiles(photos, tmp_path, case):
     assert_same_as_fastai(open_pickle(path), learn, photos)
     card = compile_export(path)
     onnx = load_classifier(path)
-    assert type(onnx).__name__ == "OnnxClassifier" and onnx.names == tuple(map(str, learn.dls.vocab))
+    assert type(onnx).__name__ == "OnnxClassifier" and onnx.labels == tuple(map(str, learn.dls.vocab))
     assert card.onnx["difference"] < 1e-4
     assert_same_as_fastai(onnx, learn, photos)
 
@@ -158,7 +160,7 @@ def test_losses_of_pytorch_mean_softmax(photos, tmp_path, loss):
     compile_export(path)
     for classifier in (open_pickle(path), load_classifier(path)):
         answers = classifier.predict_many(sorted(photos.iterdir()))
-        found = [[answer.probabilities[name] for name in classifier.names] for answer in answers]
+        found = [[answer.probabilities[label] for label in classifier.labels] for answer in answers]
         assert found == pytest.approx(expected, abs=1e-4)
 
 

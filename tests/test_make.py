@@ -22,7 +22,7 @@ RUN = ROOT / "notebooks/run.py"
 ENVIRONMENT = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "TYPED_"))}
 ENVIRONMENT["PYTHONPATH"] = str(ROOT)
 SETTINGS = """source = "sample"  # a comment with x = y
-names = ["a"]
+labels = ["a"]
 photos = None
 others = None
 epochs = None
@@ -101,8 +101,8 @@ LABELS += [
 @pytest.mark.parametrize(
     ("typed", "wanted"),
     [
-        ({"NAMES": ", ".join(LABELS)}, {"names": LABELS, "source": "search"}),
-        ({"NAMES": " 311 ,2024 , ", "SOURCE": "search"}, {"names": ["311", "2024"], "source": "search"}),
+        ({"LABELS": ", ".join(LABELS)}, {"labels": LABELS, "source": "search"}),
+        ({"LABELS": " 311 ,2024 , ", "SOURCE": "search"}, {"labels": ["311", "2024"], "source": "search"}),
         (
             {"PHOTOS": "2024", "OTHERS": 'Ke$ha\'s "best" #1', "EPOCHS": "3"},
             {"photos": "2024", "others": 'Ke$ha\'s "best" #1', "epochs": 3, "source": "folder"},
@@ -112,10 +112,10 @@ LABELS += [
             {"source": "$(ls).zip", "size": 128, "export": "12 $x", "photos": "7"},
         ),
         (
-            {"ARGS": """-p source search -p names '["Tyler, The Creator", "311"]' -p epochs None"""},
-            {"names": ["Tyler, The Creator", "311"], "epochs": None},
+            {"ARGS": """-p source search -p labels '["Tyler, The Creator", "311"]' -p epochs None"""},
+            {"labels": ["Tyler, The Creator", "311"], "epochs": None},
         ),
-        ({}, {"source": "sample", "names": ["a"], "photos": None, "size": None}),
+        ({}, {"source": "sample", "labels": ["a"], "photos": None, "size": None}),
     ],
 )
 def test_what_was_typed_is_what_arrives(tmp_path, typed, wanted):
@@ -132,17 +132,17 @@ def test_what_was_typed_is_what_arrives(tmp_path, typed, wanted):
         ({"EPOCHS": "abc"}, "epochs is a whole number of at least 1, not 'abc'."),
         ({"EPOCHS": "0"}, "epochs is a whole number of at least 1, not '0'."),
         (
-            {"NAMES": "a, b", "SOURCE": "sample"},
-            "NAMES says what to search for, and SOURCE=sample searches for nothing:",
+            {"LABELS": "a, b", "SOURCE": "sample"},
+            "LABELS says what to search for, and SOURCE=sample searches for nothing:",
         ),
         (
-            {"NAMES": "a, b", "SOURCE": "my.zip"},
-            "NAMES says what to search for, and SOURCE=my.zip searches for nothing:",
+            {"LABELS": "a, b", "SOURCE": "my.zip"},
+            "LABELS says what to search for, and SOURCE=my.zip searches for nothing:",
         ),
-        ({"NAMES": "311"}, "NAMES needs at least two labels, with commas between them, not only ['311']."),
-        ({"NAMES": " , "}, "NAMES needs at least two labels"),
+        ({"LABELS": "311"}, "LABELS needs at least two labels, with commas between them, not only ['311']."),
+        ({"LABELS": " , "}, "LABELS needs at least two labels"),
         ({"NAME": "a, b"}, "There is no variable NAME."),
-        ({"ARGS": "-p sizes 3"}, "There is no setting 'sizes'. The settings: source, names,"),
+        ({"ARGS": "-p sizes 3"}, "There is no setting 'sizes'. The settings: source, labels,"),
         ({"ARGS": "-p size large"}, "size is a number, True, False or None, not 'large'."),
         ({"ARGS": "-p export 'my folder"}, "ARGS cannot be read (No closing quotation): -p export 'my folder"),
     ],

@@ -15,7 +15,7 @@ from icon_classifier.images import PictureError, open_picture
 from icon_classifier.model.card import Card, sha256_of
 from icon_classifier.model.classifier import ExportError, load_classifier, open_onnx, open_pickle
 from icon_classifier.model.preprocessing import prepare
-from icon_classifier.training.sample import NAMES, OTHERS, draw_icon, find_glyphs, make_sample, write_icons
+from icon_classifier.training.sample import LABELS, OTHERS, draw_icon, find_glyphs, make_sample, write_icons
 
 SEED = 0  # of the untrained networks; the tests hold with any
 SIZES = [(64, 64), (500, 375), (375, 500), (1280, 720), (12, 9), (33, 57), (1500, 40), (40, 1500), (48, 48), (49, 50)]
@@ -24,7 +24,7 @@ SIZES = [(64, 64), (500, 375), (375, 500), (1280, 720), (12, 9), (33, 57), (1500
 def pictures():
     """300 pictures as uploads are: of all shapes and modes, turned by EXIF, opened by `open_picture`."""
     rng, made = random.Random(1), []
-    glyphs = [find_glyphs(name) for name in NAMES]
+    glyphs = [find_glyphs(label) for label in LABELS]
     for number in range(300):
         mode = ("RGB", "L", "P", "RGBA", "1", "CMYK")[number % 6]
         icon = draw_icon(rng.choice(glyphs[number % 3]), rng, 96)
@@ -62,10 +62,10 @@ def rules():
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Drawings as the sample has them: of its names in sample/train and sample/valid, of others in .others."""
+    """Drawings as the sample has them: of its labels in sample/train and sample/valid, of others in .others."""
     folder = tmp_path_factory.mktemp("photos")
-    make_sample(folder / "sample", per_name=20)
-    write_icons(folder / ".others", OTHERS, per_name=4)
+    make_sample(folder / "sample", per_label=20)
+    write_icons(folder / ".others", OTHERS, per_label=4)
     return folder
 
 
@@ -97,7 +97,7 @@ def planted(photos, item, batch, arch, pictures):
     with torch.no_grad():
         given = head[:-1](features)
         _, sizes, components = torch.linalg.svd(given - given.mean(0), full_matrices=False)
-        weight = components[: len(NAMES)] * (3 * len(given) ** 0.5 / sizes[: len(NAMES)])[:, None]
+        weight = components[: len(LABELS)] * (3 * len(given) ** 0.5 / sizes[: len(LABELS)])[:, None]
         last = learn.model[1][-1] = torch.nn.Linear(*weight.T.shape)
         last.weight.copy_(weight)
         last.bias.copy_(-weight @ given.mean(0))
@@ -110,15 +110,15 @@ def planted(photos, item, batch, arch, pictures):
     return learn
 
 
-def same_names(ours, theirs):
-    """Whether two lists of predictions agree in the name, but where the two likeliest were as good as equal."""
+def same_labels(ours, theirs):
+    """Whether two lists of predictions agree in the label, but where the two likeliest were as good as equal."""
     close = [np.ptp(sorted(answer.probabilities.values())[-2:]) <= 2e-3 for answer in theirs]
-    return all(a.name == b.name or tie for a, b, tie in zip(ours, theirs, close, strict=True))
+    return all(a.label == b.label or tie for a, b, tie in zip(ours, theirs, close, strict=True))
 
 
 @pytest.mark.parametrize("name", list(rules()))
 def test_parity(name, photos, tmp_path):
-    """On 300 pictures: the same input for the network, the same names, probabilities within 1e-3."""
+    """On 300 pictures: the same input for the network, the same labels, probabilities within 1e-3."""
     import torch
 
     from icon_classifier.training.export import compile_export, presizing_of
@@ -138,12 +138,12 @@ def test_parity(name, photos, tmp_path):
     # fastai's augmentation samples validation pictures on a grid that is the identity up to rounding
     assert np.abs(ours - inputs).max() < 2e-3
     answers = onnx.predict_many(asked)
-    probabilities = np.array([[answer.probabilities[label] for label in onnx.names] for answer in answers])
+    probabilities = np.array([[answer.probabilities[label] for label in onnx.labels] for answer in answers])
     assert np.abs(probabilities - expected).max() <= 1e-3
     tie = np.ptp(np.sort(expected)[:, -2:], axis=1) <= 2e-3
-    best = [answer.name == onnx.names[i] for answer, i in zip(answers, expected.argmax(1), strict=True)]
+    best = [answer.label == onnx.labels[i] for answer, i in zip(answers, expected.argmax(1), strict=True)]
     assert (best | tie).all() and tie.mean() < 0.05
-    assert len({answer.name for answer in answers}) >= 2 and np.ptp(expected) > 0.5  # not one answer for all
+    assert len({answer.label for answer in answers}) >= 2 and np.ptp(expected) > 0.5  # not one answer for all
     assert {answer.known for answer in answers} == {True, False}
 
 
@@ -185,11 +185,11 @@ def everything(photos):
 def test_the_pickle_and_its_twin_say_the_same(photos, both):
     """Names, what is known, why it is not, and the heat map."""
     ours, theirs = (classifier.predict_many(everything(photos), heat=True) for classifier in reversed(both))
-    assert type(both[1]).__name__ == "OnnxClassifier" and same_names(ours, theirs)
+    assert type(both[1]).__name__ == "OnnxClassifier" and same_labels(ours, theirs)
     assert [(a.known, a.reason) for a in ours] == [(a.known, a.reason) for a in theirs]
     assert {a.known for a in ours} == {True, False} and all(bool(a.reason) is not a.known for a in ours)
     assert all(a.heat.shape == b.heat.shape == (2, 2) for a, b in zip(ours, theirs, strict=True))
-    heats = [(a.heat, b.heat) for a, b in zip(ours, theirs, strict=True) if a.name == b.name]
+    heats = [(a.heat, b.heat) for a, b in zip(ours, theirs, strict=True) if a.label == b.label]
     largest = max(np.abs(theirs).max() for _, theirs in heats)
     assert largest > 0.1 and max(np.abs(ours - theirs).max() for ours, theirs in heats) < 1e-3 * max(largest, 1)
 
@@ -200,7 +200,7 @@ def test_many_at_once_are_as_one_by_one(photos, both):
     for classifier in both:
         many = classifier.predict_many(picture for picture in asked)
         single = [classifier.predict(picture) for picture in asked]
-        assert same_names(many, single)
+        assert same_labels(many, single)
         assert [a.probability for a in many] == pytest.approx([a.probability for a in single], abs=1e-5)
         assert classifier.predict_many([]) == [] and single[0].heat is None
         with pytest.raises(PictureError):
@@ -249,7 +249,7 @@ def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, u
     answers = [open_onnx(path, card).predict_many(picture for picture, _ in valid) for path in (full, small)]
     names, probabilities = zip(
         *(
-            ([a.name for a in each], np.array([[a.probabilities[name] for name in NAMES] for a in each]))
+            ([a.label for a in each], np.array([[a.probabilities[label] for label in LABELS] for a in each]))
             for each in answers
         ),
         strict=True,

@@ -112,7 +112,7 @@ def test_a_csv_without_labels_and_a_folder_of_such(tmp_path):
             (tmp_path / f"lists/{name}.txt").write_text("".join(f"{host.address}/photo/{name}/{i}\n" for i in range(4)))
         allow = dict(allow_hosts=[host.netloc])
         assert gather_from(tmp_path / "lists/heart.txt", tmp_path / "one", **allow) == {"heart": 4}
-        assert gather_from(tmp_path / "lists", tmp_path / "both", per_name=3, **allow) == {"heart": 3, "star": 3}
+        assert gather_from(tmp_path / "lists", tmp_path / "both", per_label=3, **allow) == {"heart": 3, "star": 3}
 
 
 def test_a_manifest_is_such_a_list(tmp_path):
@@ -271,15 +271,15 @@ def test_labels_that_would_escape_stay_inside(tmp_path):
 
 def test_a_line_that_was_cut_off_is_dropped_and_the_rest_stays(tmp_path):
     manifest = Manifest(tmp_path)
-    manifest.add(*({"name": "heart", "url": f"u{i}", "decision": "found", "title": 'a "b",\nc'} for i in range(5)))
-    manifest.add({"name": "heart", "url": "u1", "decision": "kept", "file": "heart/1.jpg"})
+    manifest.add(*({"label": "heart", "url": f"u{i}", "decision": "found", "title": 'a "b",\nc'} for i in range(5)))
+    manifest.add({"label": "heart", "url": "u1", "decision": "kept", "file": "heart/1.jpg"})
     whole = manifest.path.read_bytes()
     for cut in range(len(whole)):
         manifest.path.write_bytes(whole[:cut])
         again = Manifest(tmp_path)
         lines = max(0, whole[:cut].count(b"\n") - 1)
         assert [row["url"] for row in again.rows] == [f"u{i}" for i in range(min(lines, 5))]
-        again.add({"name": "heart", "url": "new", "decision": "kept"})
+        again.add({"label": "heart", "url": "new", "decision": "kept"})
         assert Manifest(tmp_path).rows[-1]["url"] == "new"
         assert manifest.path.read_bytes().endswith(b"\n")
     manifest.path.write_bytes(whole)

@@ -35,7 +35,7 @@ def test_the_sample_is_learned(site):
     card = json.loads((site / "export/card.json").read_text())
     error = card["figures"]["error"]
     assert error["rate"] <= 0.05 and error["photos"] == 180
-    assert card["names"] == ["bell", "heart", "star"] and card["figures"]["photos"] == {"train": 450, "valid": 180}
+    assert card["labels"] == ["bell", "heart", "star"] and card["figures"]["photos"] == {"train": 450, "valid": 180}
     files = ["card.json", "confusion_matrix.png", "export.onnx", "export.pkl", "model_card.md"]
     assert sorted(file.name for file in (site / "export").iterdir()) == files
     for fact in facts(Card.read(site / "export/card.json")):
@@ -86,7 +86,7 @@ def test_a_folder_of_ones_own_with_the_cleaners_choices(site, tmp_path):
 
     text = printed(tmp_path / "ran.ipynb")
     assert 'heart: 20 photos, 21 links; 1 x "This is not a picture that I can read' in text
-    assert "40 files, 0 put aside" in text and "1 put aside, 1 moved to another name" in text
+    assert "40 files, 0 put aside" in text and "1 put aside, 1 moved to another label" in text
     deleted, moved = text.split("marked|")[1].splitlines()[0].split("|")
     assert "32 pictures to learn from, 8 to check on" in text
     for _ in range(2):
@@ -106,7 +106,7 @@ def test_few_photos_train_in_smaller_batches(tmp_path, number):
             (tmp_path / "few" / name / f"{i}.jpg").write_bytes(icon(name, i))
     ran = run_notebook(tmp_path, source="folder", photos=str(tmp_path / "few"), pretrained=False, size=32, epochs=1)
     valid = 2 * number // 5
-    assert f"{2 * number - valid} pictures to learn from, {valid} to check on, 2 names: heart, star" in printed(ran)
+    assert f"{2 * number - valid} pictures to learn from, {valid} to check on, 2 labels: heart, star" in printed(ran)
     assert (tmp_path / "export/export.pkl").exists()
 
 
@@ -238,7 +238,7 @@ def test_training_sees_what_the_page_sees(tmp_path, kind):
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"pretrained": True, "per_name": 15}, "The pretrained weights could not be downloaded"),
+        ({"pretrained": True, "per_label": 15}, "The pretrained weights could not be downloaded"),
         ({"source": "folder"}, "say in `photos` which folder"),
         ({"source": "folder", "photos": "nowhere"}, "There is no file or folder nowhere"),
         ({"source": "bing"}, 'no file or folder bing; source is "sample", "search", "folder" or a path'),

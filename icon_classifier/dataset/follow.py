@@ -24,7 +24,7 @@ from .manifest import (
     one_line,
 )
 
-NOT_ASKED = "Its name or query is no longer asked for."
+NOT_ASKED = "Its label or query is no longer asked for."
 NOT_THERE = "It is no longer in the source."
 
 
@@ -41,15 +41,15 @@ def arrange(manifest, wanted):
         if not row["query"] or row["decision"] not in (KEPT, ASIDE):
             continue  # another source's, or no photo
         wants = wanted.get(asked(row)) == row["query"]
-        if wants and row["name"] in missing:
+        if wants and row["label"] in missing:
             manifest.reopen(row)
         elif wants and row["decision"] == ASIDE:
             move_photo(aside / row["file"], photos / row["file"])
             row.update(decision=KEPT, reason="")
-            back.add(row["name"])
+            back.add(row["label"])
         elif not wants and row["decision"] == KEPT and (photos / row["file"]).exists():
             row.update(decision=ASIDE, reason=NOT_ASKED)
-            gone.add(row["name"])
+            gone.add(row["label"])
     if before != manifest.rows:
         manifest.save()  # before the moves: what the cleaning put aside must stay there when the label comes back
     _move_away(manifest, {folders[label] for label in gone - set(wanted)}, {folders[label] for label in back})
@@ -68,16 +68,16 @@ def follow(manifest, origin, links, folders):
         url = one_line(link.url)
         other = theirs.get(url)
         if url in first:
-            same = first[url].name == link.name
-            repeats.append((link, f"{SAME_ADDRESS}{'before' if same else f'for {first[url].name}'}."))
-        elif other and asked(other) != link.name:
+            same = first[url].label == link.label
+            repeats.append((link, f"{SAME_ADDRESS}{'before' if same else f'for {first[url].label}'}."))
+        elif other and asked(other) != link.label:
             repeats.append((link, f"{SAME_ADDRESS}for {asked(other)}."))
         elif not other:
             first[url] = link
     before, full = [dict(row) for row in manifest.rows], _full(manifest)
     again = [row for row in mine if row["reason"].startswith(SAME_ADDRESS)]
-    said = Counter((link.name, one_line(link.url), reason) for link, reason in repeats)
-    if said == Counter((row["name"], row["url"], row["reason"]) for row in again):
+    said = Counter((link.label, one_line(link.url), reason) for link, reason in repeats)
+    if said == Counter((row["label"], row["url"], row["reason"]) for row in again):
         repeats = []
     else:
         manifest.drop(again)
@@ -92,7 +92,7 @@ def follow(manifest, origin, links, folders):
     bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in (KEPT, EXCLUDED)}
     for url, row in known.items():
         if url in first:
-            _update(manifest, row, origin, first[url], folders[first[url].split, first[url].name], bodies)
+            _update(manifest, row, origin, first[url], folders[first[url].split, first[url].label], bodies)
     if before != manifest.rows:
         manifest.save()
     _move_away(manifest, full - _full(manifest), _full(manifest) - full)
@@ -108,7 +108,7 @@ def follow(manifest, origin, links, folders):
 
 
 def _row(link, origin):
-    return dict(name=link.name, source=link.source, title=link.title, page=link.page, url=link.url, time=now(),
+    return dict(label=link.label, source=link.source, title=link.title, page=link.page, url=link.url, time=now(),
                 origin=origin)  # fmt: skip
 
 
@@ -134,12 +134,12 @@ def _update(manifest, row, origin, link, folder, bodies):
     file = place = row["file"]  # where it is, and where it should be
     if row["origin"] != origin:
         manifest.change(row, origin=origin)
-    if asked(row) != link.name:  # put right in the source
+    if asked(row) != link.label:  # put right in the source
         if file and row["decision"] in (KEPT, ASIDE):
             place = f"{folder}/{Path(file).name}"
         if row["decision"] == KEPT:
             move_photo(photos / file, photos / place)
-        manifest.change(row, name=link.name, given="", file=place)
+        manifest.change(row, label=link.label, given="", file=place)
     same = bodies.get(row["sha256"]) if row["sha256"] else None
     if row["decision"] == ASIDE:
         if file and not same:
@@ -164,7 +164,7 @@ def _update(manifest, row, origin, link, folder, bodies):
 
 
 def same_picture(row):
-    return f"{SAME_PICTURE}{row['url']} ({row['name']})."
+    return f"{SAME_PICTURE}{row['url']} ({row['label']})."
 
 
 def _has_changed(link, row):

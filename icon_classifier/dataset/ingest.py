@@ -42,7 +42,7 @@ def list_links(manifest, label, query, links, more=False):
     rows, again, listed, changed = [], [], set(), False
     for link in links:
         url, page = one_line(link.url), one_line(link.page)
-        row = dict(name=label, query=str(query), licence=query.licence, source=link.source, title=link.title, page=page,
+        row = dict(label=label, query=str(query), licence=query.licence, source=link.source, title=link.title, page=page,
                    url=url, time=now(), decision=FOUND)  # fmt: skip
         if url in known:
             before = known[url]
@@ -68,7 +68,7 @@ def list_links(manifest, label, query, links, more=False):
         manifest.save()
     if 0 < len(links) < query.number and not more:
         end = dict(decision=END, reason="There were no more.")
-        rows.append(dict(name=label, query=str(query), licence=query.licence, time=now()) | end)
+        rows.append(dict(label=label, query=str(query), licence=query.licence, time=now()) | end)
     if rows:
         manifest.add(*again, *rows)  # a line takes the place of the open row before it, so those with an end come first
 

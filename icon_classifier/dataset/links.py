@@ -13,7 +13,7 @@ class Link:
     """One address and what is known about it; `read` returns the bytes where the picture is at hand already."""
 
     url: str
-    name: str = ""  # the label, where the source knows it
+    label: str = ""  # the label, where the source knows it
     title: str = ""
     page: str = ""
     source: str = ""

@@ -12,7 +12,7 @@ from .files import write_whole
 # The licence is what the search was asked for; phash and group are for the cleaning. `given` is the label that the
 # source gave, where cleaning has given the photo another; `origin` is the path of the source.
 COLUMNS = (
-    "name file query source title page url licence time status type bytes sha256 phash width height "
+    "label file query source title page url licence time status type bytes sha256 phash width height "
     "decision reason group given origin"
 ).split()
 
@@ -29,7 +29,8 @@ OPEN = (FOUND, LATER)
 UNWANTED = "It was asked to be forgotten."
 SAME_ADDRESS = "The same address came up "  # how the reason begins of what is left out because it is there already
 SAME_PICTURE = "The same picture as "
-OURS = {"name", "url", "decision"}  # the columns by which a manifest is told from another list of that name
+OURS = {"label", "url", "decision"}  # the columns by which a manifest is told from another list of that name
+RENAMED = {"name": "label"}  # columns as versions before 1.0 called them
 
 
 class ManifestError(ValueError):
@@ -60,7 +61,7 @@ class Manifest:
             return self.path.unlink()  # the very first line
         lines = csv.DictReader(io.StringIO(whole))
         try:
-            columns = lines.fieldnames or ()
+            columns = lines.fieldnames = _columns(lines.fieldnames or ())
             rows = [{column: line.get(column) or "" for column in COLUMNS} for line in lines]
         except csv.Error as error:
             raise ManifestError(f"Line {lines.line_num} of {self.path} cannot be read: {error}.") from None
@@ -105,7 +106,7 @@ class Manifest:
 
     def reopen(self, row):
         """Let `row` be fetched again, for the label that it was asked for."""
-        row.update(name=asked(row), given="", decision=FOUND, reason="", file="", sha256="", bytes="")
+        row.update(label=asked(row), given="", decision=FOUND, reason="", file="", sha256="", bytes="")
         self._open[_key(row)] = row
 
     def drop(self, rows):
@@ -131,7 +132,7 @@ class Manifest:
 
     def folders(self):
         """The folder of each label that has had a photo: {label as typed: folder}."""
-        return {row["name"]: row["file"].split("/")[-2] for row in self.rows if row["file"]}
+        return {row["label"]: row["file"].split("/")[-2] for row in self.rows if row["file"]}
 
     def forget(self, url):
         """Delete what was got from `url` (a picture's or a page's address) and refuse it for ever; return the files.
@@ -161,12 +162,16 @@ def is_dataset(folder):
     if not path.is_file():
         return False
     with open(path, encoding="utf-8-sig", errors="replace") as file:
-        return set(file.readline(1000).strip().split(",")) >= OURS
+        return set(_columns(file.readline(1000).strip().split(","))) >= OURS
+
+
+def _columns(header):
+    return [RENAMED.get(column, column) for column in header]
 
 
 def asked(row):
     """The label that the source gave to `row`, whatever cleaning has made of it."""
-    return row["given"] or row["name"]
+    return row["given"] or row["label"]
 
 
 def _key(row):

@@ -119,7 +119,7 @@ def _of_list(source, left_out):
         raise SourceError(f"{source} holds no addresses; its first line should name the columns: url,label.")
     for row in rows:
         row = dict(enumerate(field.strip() for field in row))
-        name = row.get(label, "") if label is not None else source.stem
+        text = row.get(label, "") if label is not None else source.stem
         title, page = (row.get(columns.get(column), "")[:MAX_URL_LENGTH] for column in ("title", "page"))
         decision = row.get(columns.get("decision"))  # a manifest is such a list, and may be passed on
         if decision == END:
@@ -128,12 +128,12 @@ def _of_list(source, left_out):
             left_out[UNUSED[decision]] += 1
         elif not row.get(url):
             left_out["without an address"] += 1
-        elif not name:
+        elif not text:
             left_out["without a label"] += 1
         elif len(row[url]) > MAX_URL_LENGTH:
             left_out[f"with an address of more than {MAX_URL_LENGTH:,} characters"] += 1
         else:
-            yield Link(row[url], name, title, page, "list")
+            yield Link(row[url], text, title, page, "list")
 
 
 def _rows(source):

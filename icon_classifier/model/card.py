@@ -22,7 +22,7 @@ class CardError(IconClassifierError, ValueError):
 class Card:
     """What is known about an export.
 
-    names: the labels in the model's order.
+    labels: the labels in the model's order.
     preprocessing: how a picture becomes the network's input (see `preprocessing.prepare`); None if it is not known.
     figures: `photos` by split, `error` on the validation photos (see `error_figure`), and what `calibrate` and
         `familiarise` found, as `calibration` and `familiarity`; empty if they are not known.
@@ -30,12 +30,12 @@ class Card:
     versions: of the packages that made it.
     sha256: of the export.pkl that this card describes.
     onnx: of export.onnx, its `sha256`, its `precision` (fp32 or int8), `difference`, how far the fp32 ONNX model's
-        probabilities were from the pickle's at most, and of `int8` the share of `same` names and the mean `difference`
+        probabilities were from the pickle's at most, and of `int8` the share of `same` labels and the mean `difference`
         to fp32 on how many `photos`; None if there is no ONNX model.
-    examples: pictures that the page offers to visitors, by name: the bytes of a small JPEG in base64.
+    examples: pictures that the page offers to visitors, by label: the bytes of a small JPEG in base64.
     """
 
-    names: tuple
+    labels: tuple
     preprocessing: dict | None
     figures: dict
     training: dict
@@ -66,11 +66,11 @@ class Card:
         except (ValueError, RecursionError) as error:  # of json, of the decoding, or of the checks
             raise CardError(f"{path} is damaged: {error}. {REMEDY}") from None
         known = {each.name: data[each.name] for each in fields(cls) if each.name in data}
-        return cls(**{**known, "names": tuple(data["names"])})
+        return cls(**{**known, "labels": tuple(data["labels"])})
 
     def pictures(self):
-        """Return the example pictures: a list of (name, bytes)."""
-        return [(name, base64.b64decode(picture, validate=True)) for name, picture in self.examples.items()]
+        """Return the example pictures: a list of (label, bytes)."""
+        return [(label, base64.b64decode(picture, validate=True)) for label, picture in self.examples.items()]
 
 
 def sha256_of(path):

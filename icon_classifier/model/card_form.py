@@ -11,7 +11,7 @@ CHANNELS = [NUMBER, NUMBER, NUMBER]
 # A form is a type or a tuple of types; a list of forms, one per item; or a dict of forms by key. A key that ends with
 # "?" may be missing, or null. Keys that a form does not name are free.
 CARD = {
-    "names": list,
+    "labels": list,
     "preprocessing?": {
         "resize": str,
         "size": [int, int],
@@ -52,7 +52,7 @@ REASON = {"reason": str}
 def check_card(data):
     """Raise ValueError, with a message that names the field, unless `data` (from card.json) has a card's form."""
     check_form(data, CARD, "the card")
-    _require(data["names"] and all(isinstance(name, str) for name in data["names"]), "names", "a list of labels")
+    _require(data["labels"] and all(isinstance(label, str) for label in data["labels"]), "labels", "a list of labels")
     _check_preprocessing(data)
     _check_figures(data["figures"])
     if data["training"]:
@@ -111,8 +111,8 @@ def _check_figures(figures):
 
 
 def _check_examples(examples):
-    for name, picture in examples.items():
+    for label, picture in examples.items():
         try:
             base64.b64decode(picture, validate=True)
         except (TypeError, ValueError):
-            raise ValueError(f"examples.{name} should be a picture in base64") from None
+            raise ValueError(f"examples.{label} should be a picture in base64") from None

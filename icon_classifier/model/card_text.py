@@ -2,7 +2,7 @@
 
 LIMITS = [
     "It compares looks. It does not identify anybody, and nothing about a person should be decided by it.",
-    "It has learned whatever the pictures of a name had in common, be that the background, the light or the clothes.",
+    "It has learned whatever the pictures of a label had in common, be that the background, the light or the clothes.",
     "On pictures of another kind than those it was checked on, it errs more often than the figures above say.",
     "These figures are of one training run. Their intervals allow for the choice of pictures and not for chance in "
     "training: with another seed the same pictures give another network, and other figures.",
@@ -12,7 +12,7 @@ _SOURCES = {"sample": " drawn by the project", "search": " found by a search eng
 
 def facts(card):
     """Return what a `Card` says as a list of sentences, each figure with its uncertainty and its data."""
-    found = [f"This model says which of {in_words(card.names)} a picture is most like; it knows nothing else."]
+    found = [f"This model says which of {in_words(card.labels)} a picture is most like; it knows nothing else."]
     if card.training:
         found.append(_training_in_words(card.training, card.figures.get("photos")))
     if error := card.figures.get("error"):
@@ -29,7 +29,7 @@ def model_card(card, confusion=None):
 
     `confusion`: the address of a picture of the confusion matrix.
     """
-    lines = [f"# {in_words(card.names)}: a model card", "", *_bullets(facts(card)), ""]
+    lines = [f"# {in_words(card.labels)}: a model card", "", *_bullets(facts(card)), ""]
     if confusion:
         lines += ["Each row is what a picture was, each column what the model said:", ""]
         lines += [f"![The confusion matrix]({confusion})", ""]
@@ -79,7 +79,7 @@ def _calibration_in_words(figures):
 def _familiarity_in_words(figures):
     if "reason" in figures:
         return f"It cannot tell when a picture shows something else: {figures['reason']}."
-    kept = f"It took {figures['kept']} of {figures['photos']} pictures of its names for known"
+    kept = f"It took {figures['kept']} of {figures['photos']} pictures of its labels for known"
     if "auroc" not in figures:
         return f"{kept}; how well it spots other things was not measured."
     low, high = figures["interval"]
@@ -94,13 +94,13 @@ def onnx_in_words(onnx):
         sentences.append(f"In fp32 its probabilities differ from the pickle's by at most {onnx['difference']:.0e}.")
     if int8 := onnx.get("int8"):
         sentences.append(
-            f"In int8 it gives the same name as in fp32 to {int8['same']:.1%} of {int8['photos']} pictures, "
+            f"In int8 it gives the same label as in fp32 to {int8['same']:.1%} of {int8['photos']} pictures, "
             f"with probabilities that differ by {int8['difference']:.4f} on average."
         )
     return " ".join(sentences)
 
 
-def in_words(names):
+def in_words(labels):
     """`["a", "b", "c"]` -> "a, b and c"."""
-    *first, last = names
+    *first, last = labels
     return f"{', '.join(first)} and {last}" if first else last

@@ -31,16 +31,16 @@ class ExportError(IconClassifierError, RuntimeError):
 class Prediction:
     """What a picture seems to be.
 
-    name, probability: the likeliest name and its probability.
-    probabilities: of every name, likeliest first.
+    label, probability: the likeliest label and its probability.
+    probabilities: of every label, likeliest first.
     known: whether the picture is like those that the model learned from; None where the export cannot tell.
     reason: why it is not known, in words.
     heat: where the model looked, on request: an array (height, width) over what `preprocessing.seen` gives, coarse;
-        how much the log-odds of `name` sink when that place is taken away (see `network.Network`). None where the
+        how much the log-odds of `label` sink when that place is taken away (see `network.Network`). None where the
         export cannot tell.
     """
 
-    name: str
+    label: str
     probability: float
     probabilities: dict
     known: bool | None = None
@@ -51,12 +51,12 @@ class Prediction:
 class Classifier:
     """What both kinds of export can do. Not for several threads at once.
 
-    names: the labels in the model's order.
+    labels: the labels in the model's order.
     card: what is known about the export (`Card`), or None.
     """
 
-    def __init__(self, names, card):
-        self.names = tuple(names)
+    def __init__(self, labels, card):
+        self.labels = tuple(labels)
         self.card = card
 
     def predict(self, picture, heat=False):
@@ -78,25 +78,25 @@ class Classifier:
 
     def _prediction(self, found):
         scores = found["scores"].astype(float)
-        ranked = sorted(zip(self.names, softmax(scores).tolist(), strict=True), key=lambda pair: -pair[1])
-        name, probability = ranked[0]
+        ranked = sorted(zip(self.labels, softmax(scores).tolist(), strict=True), key=lambda pair: -pair[1])
+        label, probability = ranked[0]
         known = bool(found["oddness"] <= 0) if "oddness" in found else None
         reason = STRANGE if known is False else ""
         heat = None
         if "without" in found:
-            best = self.names.index(name)
+            best = self.labels.index(label)
             heat = log_odds(scores, best) - log_odds(found["without"].astype(float), best)
-        return Prediction(name, probability, dict(ranked), known, reason, heat)
+        return Prediction(label, probability, dict(ranked), known, reason, heat)
 
 
 def softmax(scores):
-    """Probabilities from an array of scores (..., names)."""
+    """Probabilities from an array of scores (..., labels)."""
     powers = np.exp(scores - scores.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 
 
 def log_odds(scores, i):
-    """The logarithm of p / (1 - p) for name number `i`, from an array of scores (..., names)."""
+    """The logarithm of p / (1 - p) for label number `i`, from an array of scores (..., labels)."""
     return scores[..., i] - np.logaddexp.reduce(np.delete(scores, i, -1), -1)
 
 
@@ -153,7 +153,7 @@ class OnnxClassifier(Classifier):
     """export.onnx, run by onnxruntime."""
 
     def __init__(self, session, card):
-        super().__init__(card.names, card)
+        super().__init__(card.labels, card)
         from onnxruntime import RunOptions
 
         self.session = session

@@ -10,7 +10,7 @@ def heat_over(image, heat, rule):
     """Return an RGB copy of `image`, greyish, and the redder where `heat` (height, width), a prediction's, is larger.
 
     `rule`: the card's `preprocessing`, which says what part of the picture the network saw. Only what speaks for the
-    name is shown, as a share of the largest.
+    label is shown, as a share of the largest.
     """
     left, top, right, bottom = map(round, seen(image.size, rule))
     shares = np.clip(heat, 0, None)

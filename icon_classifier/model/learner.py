@@ -74,10 +74,12 @@ def difference_from_fastai(classifier, learn, pictures):
         loader = learn.dls.test_dl(list(pictures), bs=1, num_workers=0)
         theirs = learn.get_preds(dl=loader, act=softmax_of)[0]  # PyTorch's own losses have no activation
     shape = "x".join(map(str, theirs.shape[1:]))
-    n = len(classifier.names)
+    n = len(classifier.labels)
     if shape != str(n):
         raise ExportError(f"cannot be used here: for its {n} labels its network gives {shape} numbers.")
-    ours = [[answer.probabilities[name] for name in classifier.names] for answer in classifier.predict_many(pictures)]
+    ours = [
+        [answer.probabilities[label] for label in classifier.labels] for answer in classifier.predict_many(pictures)
+    ]
     return float(np.abs(theirs.cpu().numpy() - ours).max())
 
 

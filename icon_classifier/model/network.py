@@ -24,8 +24,8 @@ MAX_ABLATED = 2**26  # numbers that the maps of one picture, with each cell take
 class Network(nn.Module):
     """From pictures (n, 3, height, width) to what a `Prediction` is made of.
 
-    `forward` returns a dict: `scores` (n, names); where `familiar` is given, `oddness` (n), above 0 for pictures of
-    something else; and where the body makes maps, not too large (`MAX_ABLATED`), `without` (n, height, width, names),
+    `forward` returns a dict: `scores` (n, labels); where `familiar` is given, `oddness` (n), above 0 for pictures of
+    something else; and where the body makes maps, not too large (`MAX_ABLATED`), `without` (n, height, width, labels),
     the scores when that cell of the map is taken away, that is, set to zero.
 
     `familiar` is what `familiarise` learned from the training pictures: the `mean` of their features, the principal
@@ -60,7 +60,7 @@ class Network(nn.Module):
         return found
 
     def strangeness(self, features, scores):
-        """ViM's score of features (n, features) and scores (n, names): (n), the larger, the less familiar."""
+        """ViM's score of features (n, features) and scores (n, labels): (n), the larger, the less familiar."""
         centred = features - self.familiar["mean"]
         explained = functional.linear(centred, self.familiar["components"])
         rest = (centred.square().sum(1) - explained.square().sum(1)).clamp(min=0).sqrt()

@@ -52,11 +52,11 @@ class Picture:
         if not self.answer:
             return self.name, "", "", self.problem
         remark = "" if self.answer.known is not False else "probably none of them"
-        return self.name, self.answer.name, f"{self.answer.probability:.4f}", remark
+        return self.name, self.answer.label, f"{self.answer.probability:.4f}", remark
 
 
 class IconPage:
-    """The lesson's page: choose pictures, press "Classify Icon", read each one's name and its probability.
+    """The lesson's page: choose pictures, press "Classify Icon", read each one's label and its probability.
 
     `export`: the path of an export.pkl, or a classifier that `load_classifier` returned.
     The parts are widgets, to be laid out as one likes, or left out: `style` holds their looks, `about` says what the
@@ -79,10 +79,10 @@ class IconPage:
         examples = []
         try:
             self.classifier = find_classifier(export) if isinstance(export, (str, Path)) else export
-            self.about.value = escape(f"This page can tell apart {in_words(self.classifier.names)}.")
+            self.about.value = escape(f"This page can tell apart {in_words(self.classifier.labels)}.")
             if card := self.classifier.card:
                 self.facts.value = render.unfold("About this model", [*facts(card), *LIMITS, NOT_STORED])
-                examples = [{"name": name, "content": jpeg} for name, jpeg in card.pictures()]
+                examples = [{"name": label, "content": jpeg} for label, jpeg in card.pictures()]
         except ExportError as error:
             self._missing = str(error)
             self.about.value = escape(self._missing)

@@ -9,8 +9,8 @@ CERTAINTY = (0.95, "Almost certainly"), (0.8, "Very likely"), (0.5, "Probably"),
 def in_a_sentence(answer):
     """Return a `Prediction` as a sentence."""
     if answer.known is False:
-        return f"This is probably none of them; {answer.name} is only the nearest guess. {answer.reason}"
-    return f"{next(words for least, words in CERTAINTY if answer.probability >= least)} {answer.name}."
+        return f"This is probably none of them; {answer.label} is only the nearest guess. {answer.reason}"
+    return f"{next(words for least, words in CERTAINTY if answer.probability >= least)} {answer.label}."
 
 
 def figure(name, address, problem="", answer=None):
@@ -18,7 +18,7 @@ def figure(name, address, problem="", answer=None):
     alt = "" if problem else escape(name)  # where there is a problem the caption says the name
     words = f'<p class="icon-name">{escape(name)}</p><p class="icon-problem">{escape(problem)}</p>' if problem else ""
     if answer:
-        line = f"Prediction: {answer.name}; Probability: {answer.probability:.4f}"
+        line = f"Prediction: {answer.label}; Probability: {answer.probability:.4f}"
         words = f"<p>{escape(in_a_sentence(answer))}</p>{bars(answer.probabilities)}"
         words += f'<p class="icon-prediction">{escape(line)}</p>'
     modest = " icon-modest" if answer and answer.known is False else ""
@@ -29,9 +29,9 @@ def figure(name, address, problem="", answer=None):
 def bars(probabilities):
     """Render a bar for each of the most probable labels of {label: probability}, which is sorted."""
     rows = [
-        f'<span>{escape(name)}</span><span class="icon-track"><i style="width:{probability:.1%}"></i></span>'
+        f'<span>{escape(label)}</span><span class="icon-track"><i style="width:{probability:.1%}"></i></span>'
         f"<span>{probability:.1%}</span>"
-        for name, probability in list(probabilities.items())[:MAX_BARS]
+        for label, probability in list(probabilities.items())[:MAX_BARS]
     ]
     left = len(probabilities) - len(rows)
     more = f"<p>and {left} less likely</p>" if left else ""

@@ -86,7 +86,7 @@ def _export(root):
         raise Failed("not usable", str(error)) from None
     if not isinstance(classifier, OnnxClassifier):
         raise Failed("read by fastai, which is too large for a host", f"icon-classifier compile {path}")
-    return f"{path.with_name('export.onnx').stat().st_size / 1e6:.0f} MB, {len(classifier.names)} names"
+    return f"{path.with_name('export.onnx').stat().st_size / 1e6:.0f} MB, {len(classifier.labels)} labels"
 
 
 class _Counter:

@@ -43,11 +43,11 @@ def put_back(
 # %% ../../notebooks/library/02_clean.ipynb #9e772ea9
 def relabel(
     file:Path, # A photo, in the folder of its present label
-    name:str   # The folder it belongs in
+    label:str  # The folder it belongs in
 ) -> Path|None: # Where it is now
-    "Move `file` to the sibling folder `name`"
+    "Move `file` to the sibling folder `label`"
     file = Path(file)
-    moved = move_photo(file, file.parent.parent/name/file.name)
+    moved = move_photo(file, file.parent.parent/label/file.name)
     photos = next((p for p in file.parents[1:3] if is_dataset(p)), None)
     if moved and photos: _note(photos, [file], lambda row,manifest: _corrected(row, manifest, moved.relative_to(photos)))
     return moved
@@ -55,5 +55,5 @@ def relabel(
 def _corrected(row, manifest, file):
     "What the row of a photo says that has moved to `file`"
     label = next((label for label,folder in manifest.folders().items() if folder==file.parent.name), file.parent.name)
-    given = row['given'] or row['name']
-    return dict(name=label, file=file.as_posix(), given='' if label==given else given)
+    given = row['given'] or row['label']
+    return dict(label=label, file=file.as_posix(), given='' if label==given else given)

@@ -118,13 +118,13 @@ def _write_compared(learn, onnx, card):
     return replace(card, onnx=dict(card.onnx, difference=difference))
 
 # %% ../../notebooks/library/05_export.ipynb #9327f8de
-SAME = 0.995 # int8 is used where it gives at least this share of the pictures the same name as fp32 ...
+SAME = 0.995 # int8 is used where it gives at least this share of the pictures the same label as fp32 ...
 CLOSE = 0.01 # ... and probabilities that differ by at most this, on average
 
 def _probabilities(classifier, pictures):
-    "An array (pictures, names)"
+    "An array (images, labels)"
     answers = classifier.predict_many(pictures)
-    return np.array([[answer.probabilities[name] for name in classifier.names] for answer in answers])
+    return np.array([[answer.probabilities[label] for label in classifier.labels] for answer in answers])
 
 class _Calibration(CalibrationDataReader):
     "Prepared pictures, one at a time, as onnxruntime wants them"
@@ -178,25 +178,25 @@ def _versions():
             **{p: version(p) for p in ('fastai', 'torch', 'torchvision', 'onnx', 'onnxruntime', 'pillow')}}
 
 # %% ../../notebooks/library/05_export.ipynb #a4e9c1d3
-def _draw_confusion(path, targets, answers, names):
+def _draw_confusion(path, targets, answers, labels):
     "The confusion matrix as a PNG"
-    fig,ax = plt.subplots(figsize=(max(4, len(names)/2),)*2)
+    fig,ax = plt.subplots(figsize=(max(4, len(labels)/2),)*2)
     ConfusionMatrixDisplay.from_predictions(
-        targets, answers, labels=range(len(names)), display_labels=names, cmap='Blues', colorbar=False,
+        targets, answers, labels=range(len(labels)), display_labels=labels, cmap='Blues', colorbar=False,
         xticks_rotation=45, ax=ax)
     ax.set(xlabel='what the model said', ylabel='what it was')
     fig.savefig(path, format='png', bbox_inches='tight', dpi=100)
     plt.close(fig)
 
-def _examples(valid, probabilities, targets, names):
-    "Of the first six names the validation picture that the model is surest of, as a small JPEG in base64"
+def _examples(valid, probabilities, targets, labels):
+    "Of the first six labels the validation picture that the model is surest of, as a small JPEG in base64"
     examples = {}
-    for i,name in enumerate(names[:6]):
+    for i,label in enumerate(labels[:6]):
         if not (targets == i).any(): continue
         jpeg = io.BytesIO()
         picture,_ = valid[int((probabilities[:,i] * (targets == i)).argmax())]
         open_picture(picture, longest=256).save(jpeg, 'JPEG', quality=85)
-        examples[name] = base64.b64encode(jpeg.getvalue()).decode()
+        examples[label] = base64.b64encode(jpeg.getvalue()).decode()
     return examples
 
 # %% ../../notebooks/library/05_export.ipynb #b5f0d2e4
@@ -207,16 +207,16 @@ def _training_of(learn, training):
 
 def _measure(learn, valid, folder, examples, training, **figures):
     "The card of `learn`, whose pickle is in `folder`, measured on the DataLoader `valid`; draws the confusion matrix"
-    names = tuple(map(str, learn.dls.vocab))
+    labels = tuple(map(str, learn.dls.vocab))
     with learn.no_bar(), learn.no_logging(): probabilities,targets = learn.get_preds(dl=valid)
     answers = probabilities.argmax(1)
-    _draw_confusion(folder/(CONFUSION + PARTIAL), targets, answers, names)
+    _draw_confusion(folder/(CONFUSION + PARTIAL), targets, answers, labels)
     figures = dict(photos=dict(train=len(learn.dls.train_ds), valid=len(learn.dls.valid_ds)),
                    error=error_figure(int((answers != targets).sum()), len(targets)), **figures)
-    return Card(names=names, preprocessing=None, figures={k: v for k,v in figures.items() if v},
+    return Card(labels=labels, preprocessing=None, figures={k: v for k,v in figures.items() if v},
                 training=_training_of(learn, training), versions=_versions(),
                 sha256=sha256_of(folder/(PICKLE + PARTIAL)),
-                examples=_examples(valid.dataset, probabilities, targets, names) if examples else {})
+                examples=_examples(valid.dataset, probabilities, targets, labels) if examples else {})
 
 # %% ../../notebooks/library/05_export.ipynb #c6a1e3f5
 def finish_export(
@@ -225,7 +225,7 @@ def finish_export(
     *,
     calibration:dict=None, # What `calibrate` found
     familiarity:dict=None, # What `familiarise` found
-    examples:bool=True,    # Put a validation picture of each name on the card, for the page to offer to visitors?
+    examples:bool=True,    # Put a validation image of each label on the card, for the page to offer to visitors?
     **training             # What else to note about the training: source, epochs ...
 ) -> Card:
     "Measure `learn` on its validation photos, compile the ONNX model, write the model card, and put all in place"
@@ -255,7 +255,7 @@ def compile_export(
     try: card = Card.read(pickle.with_name(CARD))
     except (OSError, CardError): card = None
     if card is None or card.sha256 != sha256:
-        card = Card(names=original.names, preprocessing=None, figures={}, training={}, versions=_versions(),
+        card = Card(labels=original.labels, preprocessing=None, figures={}, training={}, versions=_versions(),
                     sha256=sha256)
     partial = pickle.with_name(ONNX + PARTIAL)
     try: return _settle(pickle.parent, _write_compared(original.learn, partial, card), [ONNX])

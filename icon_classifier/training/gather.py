@@ -86,20 +86,20 @@ def unchecked(
 # %% ../../notebooks/library/01_gather.ipynb #5d8ed8ab
 def contact_sheet(
     photos:Path,   # A folder of photos
-    per_name:int=8, # Pictures a row, spread evenly over what there is
+    per_label:int=8, # Pictures a row, spread evenly over what there is
     side:int=96    # px, each picture's square
 ) -> Image.Image: # RGB
-    "A grid of pictures: a row a name (and split), with its count"
+    "A grid of images: one row per label (and split), with its count"
     rows = find_photos(photos)
     known = Manifest(photos).folders() if (Path(photos)/'manifest.csv').exists() else {}
-    typed = {folder: name for name,folder in known.items()}
+    typed = {folder: label for label,folder in known.items()}
     font, gap, label = ImageFont.load_default(14), 4, 20
-    sheet = Image.new('RGB', (per_name*(side + gap) + gap, max(1, len(rows))*(side + gap + label)), 'white')
+    sheet = Image.new('RGB', (per_label*(side + gap) + gap, max(1, len(rows))*(side + gap + label)), 'white')
     draw = ImageDraw.Draw(sheet)
-    for y,((split,name),files) in enumerate(rows.items()):
+    for y,((split,label),files) in enumerate(rows.items()):
         top = y*(side + gap + label)
-        draw.text((gap, top + 2), f'{typed.get(name, name)}: {len(files)}{split and f" ({split})"}', 'black', font)
-        for x,file in enumerate(files[::max(1, len(files)//per_name)][:per_name]):
+        draw.text((gap, top + 2), f'{typed.get(label, label)}: {len(files)}{split and f" ({split})"}', 'black', font)
+        for x,file in enumerate(files[::max(1, len(files)//per_label)][:per_label]):
             try: picture = open_picture(file, longest=side)
             except PictureError: picture = Image.new('RGB', (side, side), 'crimson') # the cleaning step names it
             sheet.paste(picture, (gap + x*(side + gap) + (side - picture.width)//2,
@@ -144,9 +144,9 @@ def _normalize(
 
 # %% ../../notebooks/library/01_gather.ipynb #ec5c558c
 def gather(
-    names,                   # What to search for: a list of labels, or a dict from each label to its search words
+    labels,                  # What to search for: a list of labels, or a dict from each label to its search words
     photos:Path,             # Gets one folder per label, and manifest.csv
-    per_name:int=150,        # Links to fetch for each label; some of them will not be pictures
+    per_label:int=150,        # Links to fetch for each label; some of them will not be pictures
     *,
     endpoint:str=DUCKDUCKGO, # Stands in for the search engine, for tests and mirrors
     allow_hosts=(),          # "host:port" pairs that may be private addresses
@@ -156,43 +156,43 @@ def gather(
     **filters                # size, type, layout and color, by their names in jmd_imagescraper's enums
 ) -> dict: # Photos by label
     "Search for photos of each label and fetch them; raises `SearchError`, and keeps what was there before it"
-    if isinstance(names, str): names = [names]
-    words = {clean_label(n): w or n for n,w in (names.items() if isinstance(names, dict) else zip(names, names))}
-    queries = {n: Query(w, per_name, licence=licence, safe=safe, endpoint=endpoint, seconds=seconds, **filters)
+    if isinstance(labels, str): labels = [labels]
+    words = {clean_label(n): w or n for n,w in (labels.items() if isinstance(labels, dict) else zip(labels, labels))}
+    queries = {n: Query(w, per_label, licence=licence, safe=safe, endpoint=endpoint, seconds=seconds, **filters)
                for n,w in words.items()}
     manifest,counts = Manifest(photos),{}
     arrange(manifest, {n: str(q) for n,q in queries.items()})
     folders = folder_names(queries, manifest.folders())
     with Fetcher(allow_hosts) as fetcher:
-        for name,query in queries.items():
-            mine = lambda: [r for r in manifest.rows if (asked(r), r['query'])==(name, str(query))]
+        for label,query in queries.items():
+            mine = lambda: [r for r in manifest.rows if (asked(r), r['query'])==(label, str(query))]
             note = ''
-            if len(mine()) < per_name and not any(r['decision']==END for r in mine()):
+            if len(mine()) < per_label and not any(r['decision']==END for r in mine()):
                 links,note = search(query)
-                list_links(manifest, name, query, links, more=bool(note))
-                if not mine(): note = f'nothing was found for "{query}", so try other words: {{"{name}": "…"}}'
+                list_links(manifest, label, query, links, more=bool(note))
+                if not mine(): note = f'nothing was found for "{query}", so try other words: {{"{label}": "…"}}'
             rows = [r for r in mine() if r['decision'] in OPEN]
-            _take(manifest, name, folders[name], rows, fetcher.fetch_pictures([r['url'] for r in rows]))
-            all_ = [r for r in manifest.rows if asked(r)==name and r['url'] and r['decision'] != ASIDE]
-            counts[name] = _report(manifest, name, all_, note)
+            _take(manifest, label, folders[label], rows, fetcher.fetch_pictures([r['url'] for r in rows]))
+            all_ = [r for r in manifest.rows if asked(r)==label and r['url'] and r['decision'] != ASIDE]
+            counts[label] = _report(manifest, label, all_, note)
     _normalize(manifest)
     return counts
 
 # %% ../../notebooks/library/01_gather.ipynb #b7c05e11
 def _read(
     source,          # See `read_source`
-    per_name:int,    # At most so many of each label; None: all
+    per_label:int,    # At most so many of each label; None: all
     left_out:Counter # Gets what is left out, by reason
 ) -> dict: # {(split, label): links}
     "The links of `source`, by label"
     groups = {}
     for n,link in enumerate(read_source(source, left_out), 1):
         if n % 10_000 == 0: print(f'{n:,} pictures listed so far')
-        try: label = clean_label(link.name)
+        try: label = clean_label(link.label)
         except LabelError: left_out['with a label that cannot be read'] += 1; continue
         links = groups.setdefault((link.split, label), [])
-        if per_name and len(links) >= per_name: left_out['more than were asked for'] += 1
-        else: links.append(replace(link, name=label))
+        if per_label and len(links) >= per_label: left_out['more than were asked for'] += 1
+        else: links.append(replace(link, label=label))
     return groups
 
 def _in_place(photos):
@@ -213,14 +213,14 @@ def _say_others(manifest, origin):
 def gather_from(
     source,             # The path of a folder, zip or list, see `read_source`
     photos:Path,        # The dataset: gets one folder per label, and manifest.csv
-    per_name:int=None,  # At most so many of each label; None: all
+    per_label:int=None,  # At most so many of each label; None: all
     *,
     allow_hosts=()      # "host:port" pairs that may be private addresses
 ) -> dict: # Photos by label
     "Take photos from `source`, fetching those that are elsewhere; raises `SourceError`"
     if Path(source).resolve() == Path(photos).resolve(): return _in_place(photos)
     origin,left_out,counts = origin_of(source),Counter(),Counter()
-    groups = _read(source, per_name, left_out)
+    groups = _read(source, per_label, left_out)
     manifest = Manifest(photos)
     folders = folder_names(dict.fromkeys(label for _,label in groups), manifest.folders())
     places = {(split,label): f'{split}/{folders[label]}'.lstrip('/') for split,label in groups}

@@ -45,11 +45,11 @@ def present(
 
 # %% ../../notebooks/library/04_learn.ipynb #5187ab78
 def calibration_error(
-    probabilities, # (pictures, names)
-    targets,       # (pictures), the right names' numbers
+    probabilities, # (images, labels)
+    targets,       # (pictures), the right labels' numbers
     bins:int=15    # As in Guo et al., but with the same number of pictures in each
 ) -> float: # 0 at best
-    "How far the probability of the likeliest name is from how often it is right, on average over `bins`"
+    "How far the probability of the likeliest label is from how often it is right, on average over `bins`"
     claimed = probabilities.max(1)
     right = probabilities.argmax(1) == targets
     groups = np.array_split(np.argsort(claimed), min(bins, len(claimed)))
@@ -59,23 +59,23 @@ def calibration_error(
 FEW = 50 # validation pictures: with fewer, a temperature is a guess
 
 def _loss(scores, targets, temperature=1):
-    "The mean negative log-likelihood of the right names, had there been one error more (Platt's doubt)"
+    "The mean negative log-likelihood of the right labels, had there been one error more (Platt's doubt)"
     doubt = 1/(len(targets) + 2)
     logs = np.log(softmax(scores/temperature) + 1e-12)
     right = logs[range(len(targets)), targets]
     return float(-((1 - doubt)*right + doubt*(logs.sum(1) - right)/(logs.shape[1] - 1)).mean())
 
 def fit_temperature(
-    scores, # (pictures, names), before they become probabilities
-    targets # (pictures), the right names' numbers
+    scores, # (images, labels), before they become probabilities
+    targets # (pictures), the right labels' numbers
 ) -> float: # Between 1/20 and 20
-    "The temperature that makes the right names likeliest (Guo et al., 2017), with Platt's doubt (1999)"
+    "The temperature that makes the right labels likeliest (Guo et al., 2017), with Platt's doubt (1999)"
     fit = minimize_scalar(lambda t: _loss(scores, targets, np.exp(t)), bounds=(-3, 3), method='bounded')
     return float(np.exp(fit.x))
 
 # %% ../../notebooks/library/04_learn.ipynb #d7b3f2a4
 def _scores_and_targets(learn):
-    "What `learn` gives for its validation pictures, before the softmax: arrays (pictures, names) and (pictures)"
+    "What `learn` gives for its validation pictures, before the softmax: arrays (images, labels) and (pictures)"
     valid = learn.dls.test_dl(present(learn.dls.valid_ds), with_labels=True, num_workers=0)
     with learn.no_bar(), learn.no_logging(): found = learn.get_preds(dl=valid, act=noop)
     return [tensor.cpu().numpy() for tensor in found]
@@ -108,7 +108,7 @@ def calibrate(
 
 # %% ../../notebooks/library/04_learn.ipynb #4cec02e0
 def auroc_figure(
-    known, # Oddness of pictures of the names
+    known, # Oddness of images of the labels
     others # Oddness of pictures of other things
 ) -> dict: # `auroc` with its 95 % `interval`, and how many pictures of each kind it rests on
     "How well an oddness tells other things from the known ones; the interval is Hanley's and McNeil's (1982)"
@@ -119,7 +119,7 @@ def auroc_figure(
 def features_and_scores(
     learn:Learner, # A vision learner
     items          # Pictures, as its DataBlock takes them
-) -> tuple: # Tensors (pictures, features) and (pictures, names)
+) -> tuple: # Tensors (pictures, features) and (images, labels)
     "What the network makes of pictures prepared as for validation, before its head and after it"
     body,pool,head = parts(learn.model.eval())
     found = []
@@ -137,7 +137,7 @@ LEAST = 20     # validation pictures: with fewer, a limit is a guess
 def _explained(
     network:nn.Module, # A classifier's
     features, # (pictures, features), of the training pictures
-    scores    # (pictures, names)
+    scores    # (images, labels)
 ) -> dict: # For `Network`: `mean`, `components`, `weight`, and a `limit` that is still to be set
     "What the features of the training pictures have in common"
     mean = features.mean(0)

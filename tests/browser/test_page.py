@@ -204,7 +204,7 @@ def test_a_photo_is_made_smaller_before_it_is_sent(visitor, photo, site):
     assert 10_000 < sum(sizes[begun:]) < 300_000
     expected = load_classifier(site / "export/export.pkl").predict(upright)
     name, probability = re.fullmatch("Prediction: (.*); Probability: (.*)", answer(page).inner_text()).groups()
-    assert name == expected.name and abs(float(probability) - expected.probability) < 0.02
+    assert name == expected.label and abs(float(probability) - expected.probability) < 0.02
 
 
 def test_colours_are_the_same_whether_the_browser_or_the_server_converts_them(visitor, tmp_path):
@@ -272,7 +272,7 @@ def test_the_answer_in_words_bars_and_heat(page, drawing):
     expect(words).to_have_text(re.compile(r"(Almost certainly|Very likely|Probably) star\."))
     expect(page.get_by_role("status")).to_have_text(words.inner_text())
     chart = page.locator(".icon-chart span")
-    expect(chart).to_have_count(9)  # three names: each with its name, its bar and its share
+    expect(chart).to_have_count(9)  # three labels: each with its label, its bar and its share
     assert chart.nth(0).inner_text() == "star" and chart.nth(2).inner_text().endswith("%")
     wide, narrow = (page.locator(".icon-track i").nth(i).bounding_box()["width"] for i in (0, 2))
     assert wide > 5 * narrow

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from urllib.parse import urlsplit
 
-from icon_classifier.training.sample import NAMES, draw_icon, find_glyphs
+from icon_classifier.training.sample import LABELS, draw_icon, find_glyphs
 from standin.engine import Quiet, result, serve
 
 
@@ -131,13 +131,13 @@ def photos(latency=0.0, elsewhere=""):
 
 
 def icons_of(host, number):
-    """What a search for a name of the sample finds at `host`: `number` results, with a query as thumbnails have."""
+    """What a search for a label of the sample finds at `host`: `number` results, with a query as thumbnails have."""
 
     def found(query):
-        names = [name for name in NAMES if name in query]
+        labels = [label for label in LABELS if label in query]
         return [
-            result(f"{host.address}/photo/{name}/{i}?id=OIP.{i}%20x&pid=Api", f"{name}, number {i}")
-            for name in names
+            result(f"{host.address}/photo/{label}/{i}?id=OIP.{i}%20x&pid=Api", f"{label}, number {i}")
+            for label in labels
             for i in range(number)
         ]
 
