@@ -25,7 +25,7 @@ def train(folder, seed):
         notebook = execute(NOTEBOOK, folder / "train.ipynb", parameters, Screen(log), cwd=folder)
     cell = next(cell for cell in notebook.cells if "learn.fit_one_cycle(" in cell.source)
     figures = Card.read(folder / "export/card.json").figures
-    return figures["error"], figures["familiarity"], cell.metadata.papermill.duration
+    return figures["error"], figures["ood"], cell.metadata.papermill.duration
 
 
 def spread(what, values, form):

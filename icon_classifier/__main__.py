@@ -58,7 +58,7 @@ def run_predict(args):
             print(json.dumps({"file": file, **fields}, ensure_ascii=False))
         else:
             fields = [file, answer.label, f"{answer.probability:.4f}"]
-            if answer.known is False:
+            if answer.is_ood:
                 fields.append("something else")
             print(*fields, sep="\t")
     return code

@@ -46,7 +46,11 @@ def surest(site, label):
 
     files = sorted((site / "photos/sample/valid" / label).iterdir())
     predictions = load_classifier(site / "export/export.pkl").predict_many(files)
-    right = [(p.probability, file) for p, file in zip(predictions, files, strict=True) if p.label == label and p.known]
+    right = [
+        (p.probability, file)
+        for p, file in zip(predictions, files, strict=True)
+        if p.label == label and p.is_ood is False
+    ]
     assert right, f"the model knows none of the {len(files)} drawings of {label}"
     return max(right)[1]
 

@@ -57,7 +57,7 @@ def test_round_trip(tmp_path):
         lambda card: json.dumps({**card, "figures": {"error": {**card["figures"]["error"], "interval": [0.1]}}}),
         lambda card: json.dumps({**card, "figures": {"error": {**card["figures"]["error"], "errors": True}}}),
         lambda card: json.dumps({**card, "figures": {"calibration": {"photos": 9, "before": 0.1}}}),
-        lambda card: json.dumps({**card, "figures": {"familiarity": {"photos": 9, "kept": 8, "auroc": 0.9}}}),
+        lambda card: json.dumps({**card, "figures": {"ood": {"photos": 9, "kept": 8, "auroc": 0.9}}}),
         lambda card: json.dumps({**card, "onnx": {"sha256": "0", "int8": {}}}),
     ],
 )
@@ -78,7 +78,7 @@ def test_facts_say_what_they_rest_on():
         CARD,
         figures={
             "calibration": {"temperature": 1.7, "photos": 90, "before": 0.12, "after": 0.05},
-            "familiarity": {"photos": 9, "reason": "too few"},
+            "ood": {"photos": 9, "reason": "too few"},
         },
     )
     assert "off by 12.0% on average, on 90 pictures, and by 5.0% after dividing the scores by 1.70" in facts(told)[-2]

@@ -23,7 +23,7 @@ def test_predict(site, drawing, tmp_path):
     others = run("predict", *files, cwd=site)
     assert others.returncode == 0 and len(others.stdout.splitlines()) == len(files) == 30
     marked = [line.endswith("\tsomething else") for line in others.stdout.splitlines()]
-    assert marked == [not p.known for p in load_classifier(site / "export/export.pkl").predict_many(files)]
+    assert marked == [p.is_ood for p in load_classifier(site / "export/export.pkl").predict_many(files)]
     assert True in marked
     mixed = run("predict", bad, star, tmp_path / "none.png", "--json", "--export", site / "export")
     assert mixed.returncode == 1

@@ -73,7 +73,7 @@ def planted(photos, item, batch, arch, pictures):
     """An untrained Learner whose scores for `pictures` are spread as a trained one's may be: no label wins always.
 
     Its last layer gives the principal components of what it gets from `pictures`, so that the scores vary in every
-    direction, with a standard deviation of 3. Half of `pictures` are familiar to it.
+    direction, with a standard deviation of 3. Half of `pictures` are in distribution.
     """
     import torch
     from fastai.vision import all as fv
@@ -102,11 +102,11 @@ def planted(photos, item, batch, arch, pictures):
         last.weight.copy_(weight)
         last.bias.copy_(-weight @ given.mean(0))
         _, _, components = torch.linalg.svd(features - features.mean(0), full_matrices=False)
-    learn.familiar = dict(mean=features.mean(0), components=components[:10].clone(), weight=1.0, limit=0.0)
-    oddness = Network(learn.model, learn.familiar).strangeness(*features_and_scores(learn, pictures)).sort().values
-    middle = slice(len(oddness) // 3, 2 * len(oddness) // 3)
-    gap = middle.start + int((oddness[1:] - oddness[:-1])[middle].argmax())
-    learn.familiar["limit"] = float(oddness[gap : gap + 2].mean())  # where rounding moves nothing across
+    learn.ood_detector = dict(mean=features.mean(0), components=components[:10].clone(), weight=1.0, threshold=0.0)
+    ood_scores = Network(learn.model, learn.ood_detector).ood_score(*features_and_scores(learn, pictures)).sort().values
+    middle = slice(len(ood_scores) // 3, 2 * len(ood_scores) // 3)
+    gap = middle.start + int((ood_scores[1:] - ood_scores[:-1])[middle].argmax())
+    learn.ood_detector["threshold"] = float(ood_scores[gap : gap + 2].mean())  # where rounding moves nothing across
     return learn
 
 
@@ -144,7 +144,7 @@ def test_parity(name, photos, tmp_path):
     best = [answer.label == onnx.labels[i] for answer, i in zip(answers, expected.argmax(1), strict=True)]
     assert (best | tie).all() and tie.mean() < 0.05
     assert len({answer.label for answer in answers}) >= 2 and np.ptp(expected) > 0.5  # not one answer for all
-    assert {answer.known for answer in answers} == {True, False}
+    assert {answer.is_ood for answer in answers} == {True, False}
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +183,11 @@ def everything(photos):
 
 
 def test_the_pickle_and_its_twin_say_the_same(photos, both):
-    """Names, what is known, why it is not, and the heat map."""
+    """Names, whether it is out of distribution and why, and the heat map."""
     ours, theirs = (classifier.predict_many(everything(photos), heat=True) for classifier in reversed(both))
     assert type(both[1]).__name__ == "OnnxClassifier" and same_labels(ours, theirs)
-    assert [(a.known, a.reason) for a in ours] == [(a.known, a.reason) for a in theirs]
-    assert {a.known for a in ours} == {True, False} and all(bool(a.reason) is not a.known for a in ours)
+    assert [(a.is_ood, a.reason) for a in ours] == [(a.is_ood, a.reason) for a in theirs]
+    assert {a.is_ood for a in ours} == {True, False} and all(bool(a.reason) is a.is_ood for a in ours)
     assert all(a.heat.shape == b.heat.shape == (2, 2) for a, b in zip(ours, theirs, strict=True))
     heats = [(a.heat, b.heat) for a, b in zip(ours, theirs, strict=True) if a.label == b.label]
     largest = max(np.abs(theirs).max() for _, theirs in heats)
@@ -208,21 +208,21 @@ def test_many_at_once_are_as_one_by_one(photos, both):
 
 
 def test_none_of_these(site):
-    """The card's own figures are what one counts with its pickle, and other icons look stranger than known ones.
+    """The card's own figures are what one counts with its pickle, and other icons look stranger than the labels' own.
 
     Over 20 seeds of the sample's training the AUROC was 0.86 to 0.97, 0.93 on average, with a standard deviation of
     0.03; and 74 to 151 of 180 others were refused.
     """
     classifier = open_pickle(site / "export/export.pkl", load_classifier(site / "export/export.pkl").card)
-    figures = classifier.card.figures["familiarity"]
+    figures = classifier.card.figures["ood"]
     low, high = figures["interval"]
     assert 0.75 < figures["auroc"] <= 1 and low < figures["auroc"] < high and figures["others"] == 180
     assert 0.95 <= figures["kept"] / figures["photos"] <= 0.97
     counted = [
-        [a.known for a in classifier.predict_many(drawings(site / "photos", p))] for p in ("sample/valid", ".others")
+        [a.is_ood for a in classifier.predict_many(drawings(site / "photos", p))] for p in ("sample/valid", ".others")
     ]
-    assert counted[0].count(True) == pytest.approx(figures["kept"], abs=1)  # one may be moved by rounding
-    assert counted[1].count(False) == pytest.approx(figures["refused"], abs=1)
+    assert counted[0].count(False) == pytest.approx(figures["kept"], abs=1)  # one may be moved by rounding
+    assert counted[1].count(True) == pytest.approx(figures["refused"], abs=1)
 
 
 @pytest.mark.parametrize("used", [True, False])

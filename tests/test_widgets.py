@@ -165,14 +165,14 @@ def test_many_names_give_five_bars_and_the_number_of_the_others():
 
 
 @pytest.mark.parametrize(
-    ("probability", "known", "begins"),
+    ("probability", "is_ood", "begins"),
     [
-        (0.99, True, "Almost certainly star."),
+        (0.99, False, "Almost certainly star."),
         (0.9, None, "Very likely star."),
-        (0.6, True, "Probably star."),
+        (0.6, False, "Probably star."),
         (0.4, None, "Perhaps star."),
-        (0.99, False, "This is probably none of them; star is only the nearest guess. Odd."),
+        (0.99, True, "This is probably none of them; star is only the nearest guess. Odd."),
     ],
 )
-def test_in_a_sentence(probability, known, begins):
-    assert in_a_sentence(Prediction("star", probability, {}, known, "Odd." if known is False else "")) == begins
+def test_in_a_sentence(probability, is_ood, begins):
+    assert in_a_sentence(Prediction("star", probability, {}, is_ood, "Odd." if is_ood else "")) == begins

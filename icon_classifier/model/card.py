@@ -25,7 +25,7 @@ class Card:
     labels: the labels in the model's order.
     preprocessing: how a picture becomes the network's input (see `preprocessing.prepare`); None if it is not known.
     figures: `photos` by split, `error` on the validation photos (see `error_figure`), and what `calibrate` and
-        `familiarise` found, as `calibration` and `familiarity`; empty if they are not known.
+        `fit_ood_detector` found, as `calibration` and `ood`; empty if they are not known.
     training: architecture, epochs, source of the photos, date.
     versions: of the packages that made it.
     sha256: of the export.pkl that this card describes.

@@ -24,7 +24,7 @@ CARD = {
         "photos?": {"train": int, "valid": int},
         "error?": {"errors": int, "photos": int, "rate": NUMBER, "interval": PAIR},
         "calibration?": {"photos": int, "before": NUMBER},
-        "familiarity?": {"photos": int},
+        "ood?": {"photos": int},
     },
     "training": {"arch?": str, "source?": str, "epochs?": NUMBER, "pretrained?": bool},
     "versions": dict,
@@ -105,9 +105,9 @@ def _check_preprocessing(data):
 def _check_figures(figures):
     if calibration := figures.get("calibration"):
         check_form(calibration, TEMPERATURE if "after" in calibration else REASON, "figures.calibration")
-    if familiarity := figures.get("familiarity"):
-        form = REASON if "reason" in familiarity else {"kept": int}
-        check_form(familiarity, {**form, **(AUROC if "auroc" in familiarity else {})}, "figures.familiarity")
+    if ood := figures.get("ood"):
+        form = REASON if "reason" in ood else {"kept": int}
+        check_form(ood, {**form, **(AUROC if "auroc" in ood else {})}, "figures.ood")
 
 
 def _check_examples(examples):

@@ -19,8 +19,8 @@ def facts(card):
         found.append(f"Wrong on {error_in_words(error)}, among pictures that it had not learned from.")
     if calibration := card.figures.get("calibration"):
         found.append(_calibration_in_words(calibration))
-    if familiarity := card.figures.get("familiarity"):
-        found.append(_familiarity_in_words(familiarity))
+    if ood := card.figures.get("ood"):
+        found.append(_ood_in_words(ood))
     return found
 
 
@@ -76,7 +76,7 @@ def _calibration_in_words(figures):
     return f"{before}, and by {figures['after']:.1%} after dividing the scores by {figures['temperature']:.2f}."
 
 
-def _familiarity_in_words(figures):
+def _ood_in_words(figures):
     if "reason" in figures:
         return f"It cannot tell when a picture shows something else: {figures['reason']}."
     kept = f"It took {figures['kept']} of {figures['photos']} pictures of its labels for known"

@@ -20,7 +20,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported, 
 ONNX = "export.onnx"
 PARTIAL = ".part"  # the ending of files that are not in place yet
 BATCH = 16  # pictures that go through the network together
-STRANGE = "It looks less like the training photos than almost all validation photos did."
+OOD_REASON = "It looks less like the training photos than almost all validation photos did."
 
 
 class ExportError(IconClassifierError, RuntimeError):
@@ -33,8 +33,8 @@ class Prediction:
 
     label, probability: the likeliest label and its probability.
     probabilities: of every label, likeliest first.
-    known: whether the picture is like those that the model learned from; None where the export cannot tell.
-    reason: why it is not known, in words.
+    is_ood: whether the image is out of distribution, unlike the training photos; None where the export cannot tell.
+    reason: why it is out of distribution, in words.
     heat: where the model looked, on request: an array (height, width) over what `preprocessing.seen` gives, coarse;
         how much the log-odds of `label` sink when that place is taken away (see `network.Network`). None where the
         export cannot tell.
@@ -43,7 +43,7 @@ class Prediction:
     label: str
     probability: float
     probabilities: dict
-    known: bool | None = None
+    is_ood: bool | None = None
     reason: str = ""
     heat: np.ndarray | None = field(default=None, repr=False, compare=False)
 
@@ -66,7 +66,7 @@ class Classifier:
     def predict_many(self, pictures, heat=False):
         """Return a `Prediction` per picture, in order, `BATCH` at a time; raises `PictureError` at a bad one."""
         pictures = iter(pictures)
-        wanted = ["scores", "oddness"]
+        wanted = ["scores", "ood_score"]
         if heat:
             wanted.append("without")
         answers = []
@@ -80,13 +80,13 @@ class Classifier:
         scores = found["scores"].astype(float)
         ranked = sorted(zip(self.labels, softmax(scores).tolist(), strict=True), key=lambda pair: -pair[1])
         label, probability = ranked[0]
-        known = bool(found["oddness"] <= 0) if "oddness" in found else None
-        reason = STRANGE if known is False else ""
+        is_ood = bool(found["ood_score"] > 0) if "ood_score" in found else None
+        reason = OOD_REASON if is_ood else ""
         heat = None
         if "without" in found:
             best = self.labels.index(label)
             heat = log_odds(scores, best) - log_odds(found["without"].astype(float), best)
-        return Prediction(label, probability, dict(ranked), known, reason, heat)
+        return Prediction(label, probability, dict(ranked), is_ood, reason, heat)
 
 
 def softmax(scores):
@@ -193,7 +193,7 @@ class PickleClassifier(Classifier):
         sized = any(isinstance(transform, (Resize, RandomResizedCrop)) for transform in learn.dls.valid.after_item)
         self.batch = BATCH if sized else 1  # pictures of several sizes make no batch
         self.learn = learn
-        self.network = Network(learn.model, getattr(learn, "familiar", None))
+        self.network = Network(learn.model, getattr(learn, "ood_detector", None))
 
     def _run(self, images, wanted):
         from torch import inference_mode

@@ -24,23 +24,23 @@ MAX_ABLATED = 2**26  # numbers that the maps of one picture, with each cell take
 class Network(nn.Module):
     """From pictures (n, 3, height, width) to what a `Prediction` is made of.
 
-    `forward` returns a dict: `scores` (n, labels); where `familiar` is given, `oddness` (n), above 0 for pictures of
+    `forward` returns a dict: `scores` (n, labels); where `ood_detector` is given, `ood_score` (n), above 0 for pictures of
     something else; and where the body makes maps, not too large (`MAX_ABLATED`), `without` (n, height, width, labels),
     the scores when that cell of the map is taken away, that is, set to zero.
 
-    `familiar` is what `familiarise` learned from the training pictures: the `mean` of their features, the principal
-    `components` (n, features), `weight`, and `limit`. The oddness is ViM's (Wang et al., "ViM: Out-Of-Distribution
+    `ood_detector` is what `fit_ood_detector` learned from the training pictures: the `mean` of their features, the principal
+    `components` (n, features), `weight`, and `threshold`. The OOD score is ViM's (Wang et al., "ViM: Out-Of-Distribution
     with Virtual-logit Matching", 2022): `weight` times the length of what the components leave of the features, minus
     the logarithm of the sum of the exponentiated scores. Here the features are the pooled ones, before the head.
     Taking away parts and watching the score is Zeiler's and Fergus's occlusion (2014), done to the features, where it
     takes one pass of the head and none of the body.
     """
 
-    def __init__(self, model, familiar=None):
+    def __init__(self, model, ood_detector=None):
         super().__init__()
         self.model = model.eval()
         self.parts = parts(model)
-        self.familiar = familiar if self.parts else None
+        self.ood_detector = ood_detector if self.parts else None
 
     def forward(self, pictures):
         if not self.parts:
@@ -49,8 +49,8 @@ class Network(nn.Module):
         maps = body(pictures)
         features = pool(maps)
         found = {"scores": head(features)}
-        if self.familiar:
-            found["oddness"] = self.strangeness(features, found["scores"]) - self.familiar["limit"]
+        if self.ood_detector:
+            found["ood_score"] = self.ood_score(features, found["scores"]) - self.ood_detector["threshold"]
         if maps.ndim == 4:
             _, channels, height, width = map(int, maps.shape)
             if 0 < channels * (height * width) ** 2 <= MAX_ABLATED:
@@ -59,9 +59,9 @@ class Network(nn.Module):
                 found["without"] = head(pool(ablated)).reshape(-1, height, width, int(found["scores"].shape[1]))
         return found
 
-    def strangeness(self, features, scores):
+    def ood_score(self, features, scores):
         """ViM's score of features (n, features) and scores (n, labels): (n), the larger, the less familiar."""
-        centred = features - self.familiar["mean"]
-        explained = functional.linear(centred, self.familiar["components"])
+        centred = features - self.ood_detector["mean"]
+        explained = functional.linear(centred, self.ood_detector["components"])
         rest = (centred.square().sum(1) - explained.square().sum(1)).clamp(min=0).sqrt()
-        return self.familiar["weight"] * rest - torch.logsumexp(scores, 1)
+        return self.ood_detector["weight"] * rest - torch.logsumexp(scores, 1)

@@ -51,7 +51,7 @@ class Picture:
         """Return the picture's row of the table."""
         if not self.answer:
             return self.name, "", "", self.problem
-        remark = "" if self.answer.known is not False else "probably none of them"
+        remark = "probably none of them" if self.answer.is_ood else ""
         return self.name, self.answer.label, f"{self.answer.probability:.4f}", remark
 
 

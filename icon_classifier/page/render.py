@@ -8,7 +8,7 @@ CERTAINTY = (0.95, "Almost certainly"), (0.8, "Very likely"), (0.5, "Probably"),
 
 def in_a_sentence(answer):
     """Return a `Prediction` as a sentence."""
-    if answer.known is False:
+    if answer.is_ood:
         return f"This is probably none of them; {answer.label} is only the nearest guess. {answer.reason}"
     return f"{next(words for least, words in CERTAINTY if answer.probability >= least)} {answer.label}."
 
@@ -21,7 +21,7 @@ def figure(name, address, problem="", answer=None):
         line = f"Prediction: {answer.label}; Probability: {answer.probability:.4f}"
         words = f"<p>{escape(in_a_sentence(answer))}</p>{bars(answer.probabilities)}"
         words += f'<p class="icon-prediction">{escape(line)}</p>'
-    modest = " icon-modest" if answer and answer.known is False else ""
+    modest = " icon-modest" if answer and answer.is_ood else ""
     image = f'<div class="icon-picture"><img src="{escape(address)}" alt="{alt}"></div>'
     return f'<figure class="icon-card{modest}">{image}<figcaption>{words}</figcaption></figure>'
 

@@ -93,7 +93,7 @@ class _Outputs(nn.Sequential):
 
 def _write_onnx(learn, path):
     "Write the network of `learn`, with what `Network` adds to it, to `path`"
-    whole = _Outputs(presizing_of(learn.dls), Network(learn.model, getattr(learn, 'familiar', None))).eval()
+    whole = _Outputs(presizing_of(learn.dls), Network(learn.model, getattr(learn, 'ood_detector', None))).eval()
     width,height = preprocessing_of(learn.dls)['size']
     pictures = torch.zeros(1, 3, height, width)
     with warnings.catch_warnings(), torch.no_grad():
@@ -224,7 +224,7 @@ def finish_export(
     folder:Path,           # Holds export.pkl.part, written by learn.export
     *,
     calibration:dict=None, # What `calibrate` found
-    familiarity:dict=None, # What `familiarise` found
+    ood:dict=None, # What `fit_ood_detector` found
     examples:bool=True,    # Put a validation image of each label on the card, for the page to offer to visitors?
     **training             # What else to note about the training: source, epochs ...
 ) -> Card:
@@ -234,7 +234,7 @@ def finish_export(
     original = open_pickle(folder/(PICKLE + PARTIAL)).learn # refuses what has several labels a picture, or none
     train,valid = [learn.dls.test_dl(present(ds), with_labels=True, num_workers=0)
                    for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
-    card = _measure(learn, valid, folder, examples, training, calibration=calibration, familiarity=familiarity)
+    card = _measure(learn, valid, folder, examples, training, calibration=calibration, ood=ood)
     try:
         card = _write_compared(original, onnx, card)
         card = _make_smaller(onnx, card, train.dataset, valid.dataset)

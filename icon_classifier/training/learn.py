@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FEW', 'KEEP', 'EXPLAIN', 'LEAST', 'WeightsError', 'weights_in_words', 'present', 'calibration_error',
-           'fit_temperature', 'calibrate', 'auroc_figure', 'features_and_scores', 'familiarise']
+           'fit_temperature', 'calibrate', 'auroc_figure', 'features_and_scores', 'fit_ood_detector']
 
 # %% ../../notebooks/library/04_learn.ipynb #beb25208
 import math
@@ -108,13 +108,13 @@ def calibrate(
 
 # %% ../../notebooks/library/04_learn.ipynb #4cec02e0
 def auroc_figure(
-    known, # Oddness of images of the labels
-    others # Oddness of pictures of other things
+    photos, # OOD scores of images of the labels
+    others  # OOD scores of images of other things
 ) -> dict: # `auroc` with its 95 % `interval`, and how many pictures of each kind it rests on
-    "How well an oddness tells other things from the known ones; the interval is Hanley's and McNeil's (1982)"
-    n,m = len(known),len(others)
-    auroc = float(roc_auc_score(np.r_[np.zeros(n), np.ones(m)], np.r_[known, others]))
-    return dict(auroc=auroc, interval=auroc_interval(auroc, n, m), known=n, others=m)
+    "How well an OOD score tells other things from the labels' photos; the interval is Hanley's and McNeil's (1982)"
+    n,m = len(photos),len(others)
+    auroc = float(roc_auc_score(np.r_[np.zeros(n), np.ones(m)], np.r_[photos, others]))
+    return dict(auroc=auroc, interval=auroc_interval(auroc, n, m), photos=n, others=m)
 
 def features_and_scores(
     learn:Learner, # A vision learner
@@ -138,37 +138,37 @@ def _explained(
     network:nn.Module, # A classifier's
     features, # (pictures, features), of the training pictures
     scores    # (images, labels)
-) -> dict: # For `Network`: `mean`, `components`, `weight`, and a `limit` that is still to be set
+) -> dict: # For `Network`: `mean`, `components`, `weight`, and a `threshold` that is still to be set
     "What the features of the training pictures have in common"
     mean = features.mean(0)
     _,sizes,components = torch.linalg.svd(features - mean, full_matrices=False)
     share = (sizes**2).cumsum(0)/(sizes**2).sum()
     enough = int((share < EXPLAIN).sum()) + 1
-    familiar = dict(mean=mean, components=components[:enough].clone(), weight=1.0, limit=0.0)
-    left = Network(network, familiar).strangeness(features, scores) + scores.logsumexp(1)
-    familiar['weight'] = float(scores.max(1).values.mean()/left.mean().clamp(min=1e-6))
+    ood_detector = dict(mean=mean, components=components[:enough].clone(), weight=1.0, threshold=0.0)
+    left = Network(network, ood_detector).ood_score(features, scores) + scores.logsumexp(1)
+    ood_detector['weight'] = float(scores.max(1).values.mean()/left.mean().clamp(min=1e-6))
     return familiar
 
 # %% ../../notebooks/library/04_learn.ipynb #b8d0e3f6
-def familiarise(
-    learn:Learner, # Gets `learn.familiar`, for `icon_classifier.model.network.Network`; None where it cannot be
+def fit_ood_detector(
+    learn:Learner, # Gets `learn.ood_detector`, for `icon_classifier.model.network.Network`; None where it cannot be
     others=None    # Pictures of something else, to measure on
 ) -> dict: # `photos` and how many of them were `kept`; with `others`, `auroc` and so on and how many were `refused`
     "Learn what the training pictures have in common, to tell when a picture shows something else (ViM, 2022)"
-    learn.familiar = None # this has to travel inside the pickle
+    learn.ood_detector = None # this has to travel inside the pickle
     items = present(learn.dls.valid_ds)
     figures = dict(photos=len(items))
     if not parts(learn.model): return dict(figures, reason='the network is not built as a body and a head')
     if len(items) < LEAST:
         return dict(figures, reason=f'{LEAST} validation pictures are the least that a limit can be set by')
-    familiar = _explained(learn.model, *features_and_scores(learn, present(learn.dls.train_ds)))
-    network = Network(learn.model, familiar)
-    oddness = network.strangeness(*features_and_scores(learn, items))
+    ood_detector = _explained(learn.model, *features_and_scores(learn, present(learn.dls.train_ds)))
+    network = Network(learn.model, ood_detector)
+    ood_scores = network.ood_score(*features_and_scores(learn, items))
     kept = math.ceil(KEEP*len(items))
-    limit = float(oddness.sort().values[kept-1:kept+1].mean()) # halfway to the first that is refused
-    figures['kept'] = int((oddness <= limit).sum())
+    threshold = float(ood_scores.sort().values[kept-1:kept+1].mean()) # halfway to the first that is refused
+    figures['kept'] = int((ood_scores <= threshold).sum())
     if others is not None:
-        odd = network.strangeness(*features_and_scores(learn, others))
-        figures.update(auroc_figure(oddness, odd), refused=int((odd > limit).sum()))
-    learn.familiar = dict(familiar, limit=limit)
+        odd = network.ood_score(*features_and_scores(learn, others))
+        figures.update(auroc_figure(ood_scores, odd), refused=int((odd > threshold).sum()))
+    learn.ood_detector = dict(ood_detector, threshold=threshold)
     return figures

@@ -288,8 +288,8 @@ def test_the_answer_in_words_bars_and_heat(page, drawing):
 
 def test_what_is_none_of_them_is_said(page, site, drawing):
     classifier = load_classifier(site / "export/export.pkl")
-    odd = next(f for f in sorted((site / "photos/.others").rglob("*.png")) if classifier.predict(f).known is False)
-    upload(page, odd)
+    other = next(f for f in sorted((site / "photos/.others").rglob("*.png")) if classifier.predict(f).is_ood)
+    upload(page, other)
     press(page)
     expect(page.locator(".icon-card.icon-modest")).to_contain_text("This is probably none of them")
     expect(answer(page)).to_contain_text("Prediction: ")
