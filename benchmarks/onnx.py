@@ -89,8 +89,8 @@ def main():
     row("prediction from what the browser makes of 12 MP", *sizes, "from the 12 MP", "ms")
     with tempfile.TemporaryDirectory() as folder:
         for what, classifier in (("the sample's", onnx), ("at 224 px, fp32", at_224(folder))):
-            heat = medians(30, *(partial(classifier.predict, photo, heat) for heat in (True, False)))
-            row(f"with a heat map, {what}", *heat, "without", "ms")
+            heatmap = medians(30, *(partial(classifier.predict, photo, heatmap) for heatmap in (True, False)))
+            row(f"with a heatmap, {what}", *heatmap, "without", "ms")
     print(
         *facts(onnx.card), f"The ONNX model: {onnx.card.onnx['precision']}. {onnx_in_words(onnx.card.onnx)}", sep="\n"
     )

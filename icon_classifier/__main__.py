@@ -54,7 +54,7 @@ def run_predict(args):
             code = complain(f"{file}: {getattr(error, 'strerror', None) or error}", 1)
             continue
         if args.json:
-            fields = {key: value for key, value in asdict(answer).items() if key != "heat"}
+            fields = {key: value for key, value in asdict(answer).items() if key != "heatmap"}
             print(json.dumps({"file": file, **fields}, ensure_ascii=False))
         else:
             fields = [file, answer.label, f"{answer.probability:.4f}"]

@@ -197,7 +197,7 @@ def doubles(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "list", "img2dataset"])
 def test_of_the_same_pictures_the_first_is_kept(tmp_path, capsys, kind):
-    from test_roads import img2dataset
+    from test_sources import img2dataset
 
     with photos() as host:
         if kind == "list":

@@ -307,7 +307,7 @@ def test_large_maps_have_no_heat(photos, tmp_path):
     path = export(learner(photos, item=fv.Resize(224)), tmp_path)
     compile_export(path)
     for classifier in (open_pickle(path), load_classifier(path)):
-        assert classifier.predict(Image.new("RGB", (40, 40)), heat=True).heat is None
+        assert classifier.predict(Image.new("RGB", (40, 40)), heatmap=True).heatmap is None
 
 
 MODULE = """

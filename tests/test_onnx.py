@@ -183,15 +183,15 @@ def everything(photos):
 
 
 def test_the_pickle_and_its_twin_say_the_same(photos, both):
-    """Names, whether it is out of distribution and why, and the heat map."""
-    ours, theirs = (classifier.predict_many(everything(photos), heat=True) for classifier in reversed(both))
+    """Names, whether it is out of distribution and why, and the heatmap."""
+    ours, theirs = (classifier.predict_many(everything(photos), heatmap=True) for classifier in reversed(both))
     assert type(both[1]).__name__ == "OnnxClassifier" and same_labels(ours, theirs)
     assert [(a.is_ood, a.reason) for a in ours] == [(a.is_ood, a.reason) for a in theirs]
     assert {a.is_ood for a in ours} == {True, False} and all(bool(a.reason) is a.is_ood for a in ours)
-    assert all(a.heat.shape == b.heat.shape == (2, 2) for a, b in zip(ours, theirs, strict=True))
-    heats = [(a.heat, b.heat) for a, b in zip(ours, theirs, strict=True) if a.label == b.label]
-    largest = max(np.abs(theirs).max() for _, theirs in heats)
-    assert largest > 0.1 and max(np.abs(ours - theirs).max() for ours, theirs in heats) < 1e-3 * max(largest, 1)
+    assert all(a.heatmap.shape == b.heatmap.shape == (2, 2) for a, b in zip(ours, theirs, strict=True))
+    heatmaps = [(a.heatmap, b.heatmap) for a, b in zip(ours, theirs, strict=True) if a.label == b.label]
+    largest = max(np.abs(theirs).max() for _, theirs in heatmaps)
+    assert largest > 0.1 and max(np.abs(ours - theirs).max() for ours, theirs in heatmaps) < 1e-3 * max(largest, 1)
 
 
 def test_many_at_once_are_as_one_by_one(photos, both):
@@ -202,7 +202,7 @@ def test_many_at_once_are_as_one_by_one(photos, both):
         single = [classifier.predict(picture) for picture in asked]
         assert same_labels(many, single)
         assert [a.probability for a in many] == pytest.approx([a.probability for a in single], abs=1e-5)
-        assert classifier.predict_many([]) == [] and single[0].heat is None
+        assert classifier.predict_many([]) == [] and single[0].heatmap is None
         with pytest.raises(PictureError):
             classifier.predict_many([asked[0], b"<html>"])
 
@@ -240,8 +240,8 @@ def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, u
     assert [file.name for file in tmp_path.iterdir()] == ["export.onnx"]
     assert card.onnx["precision"] == ("int8" if used else "fp32") and card.onnx["sha256"] == sha256_of(small)
     assert card.onnx["difference"] == before.onnx["difference"]
-    seen = card.onnx["int8"]
-    assert seen["photos"] == len(valid) and 0 <= seen["same"] <= 1
+    agreement = card.onnx["int8"]
+    assert agreement["photos"] == len(valid) and 0 <= agreement["same"] <= 1
     if not used:
         assert sha256_of(small) == sha256_of(full)
         return
@@ -255,15 +255,15 @@ def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, u
         strict=True,
     )
     same = np.mean([a == b for a, b in zip(*names, strict=True)])
-    assert same == pytest.approx(seen["same"], abs=1.1 / len(valid))  # but for one tie
-    assert np.abs(probabilities[0] - probabilities[1]).mean() == pytest.approx(seen["difference"], abs=1e-4)
+    assert same == pytest.approx(agreement["same"], abs=1.1 / len(valid))  # but for one tie
+    assert np.abs(probabilities[0] - probabilities[1]).mean() == pytest.approx(agreement["difference"], abs=1e-4)
 
 
 def test_the_samples_card_says_whether_int8_agrees(site):
     card = load_classifier(site / "export/export.pkl").card
-    seen = card.onnx["int8"]
-    assert (seen["same"] >= 0.995 and seen["difference"] <= 0.01) == (card.onnx["precision"] == "int8")
-    assert seen["photos"] == 180
+    agreement = card.onnx["int8"]
+    assert (agreement["same"] >= 0.995 and agreement["difference"] <= 0.01) == (card.onnx["precision"] == "int8")
+    assert agreement["photos"] == 180
 
 
 def test_an_export_cut_short_anywhere_leaves_a_whole_one(export, monkeypatch):

@@ -35,7 +35,7 @@ class Prediction:
     probabilities: of every label, likeliest first.
     is_ood: whether the image is out of distribution, unlike the training photos; None where the export cannot tell.
     reason: why it is out of distribution, in words.
-    heat: where the model looked, on request: an array (height, width) over what `preprocessing.seen` gives, coarse;
+    heatmap: where the model looked, on request: an array (height, width) over what `preprocessing.visible_box` gives, coarse;
         how much the log-odds of `label` sink when that place is taken away (see `network.Network`). None where the
         export cannot tell.
     """
@@ -45,7 +45,7 @@ class Prediction:
     probabilities: dict
     is_ood: bool | None = None
     reason: str = ""
-    heat: np.ndarray | None = field(default=None, repr=False, compare=False)
+    heatmap: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 class Classifier:
@@ -59,16 +59,16 @@ class Classifier:
         self.labels = tuple(labels)
         self.card = card
 
-    def predict(self, picture, heat=False):
+    def predict(self, picture, heatmap=False):
         """Return the `Prediction` for bytes, a path or a PIL image; raises `PictureError` as `open_picture` does."""
-        return self.predict_many([picture], heat)[0]
+        return self.predict_many([picture], heatmap)[0]
 
-    def predict_many(self, pictures, heat=False):
+    def predict_many(self, pictures, heatmap=False):
         """Return a `Prediction` per picture, in order, `BATCH` at a time; raises `PictureError` at a bad one."""
         pictures = iter(pictures)
         wanted = ["scores", "ood_score"]
-        if heat:
-            wanted.append("without")
+        if heatmap:
+            wanted.append("ablated")
         answers = []
         while batch := list(islice(pictures, BATCH)):
             found = self._run(map(open_picture, batch), wanted)  # one by one: an opened photo can take 40 MB
@@ -82,11 +82,11 @@ class Classifier:
         label, probability = ranked[0]
         is_ood = bool(found["ood_score"] > 0) if "ood_score" in found else None
         reason = OOD_REASON if is_ood else ""
-        heat = None
-        if "without" in found:
+        heatmap = None
+        if "ablated" in found:
             best = self.labels.index(label)
-            heat = log_odds(scores, best) - log_odds(found["without"].astype(float), best)
-        return Prediction(label, probability, dict(ranked), is_ood, reason, heat)
+            heatmap = log_odds(scores, best) - log_odds(found["ablated"].astype(float), best)
+        return Prediction(label, probability, dict(ranked), is_ood, reason, heatmap)
 
 
 def softmax(scores):
@@ -158,7 +158,7 @@ class OnnxClassifier(Classifier):
 
         self.session = session
         self.options = RunOptions()
-        self.options.only_execute_path_to_fetches = True  # the heat map is computed for those who ask for it
+        self.options.only_execute_path_to_fetches = True  # the heatmap is computed for those who ask for it
         self.outputs = [output.name for output in session.get_outputs()]
 
     def _run(self, images, wanted):

@@ -1,19 +1,19 @@
-"""Lay a prediction's heat map, where the model looked, over the image."""
+"""Lay a prediction's heatmap, where the model looked, over the image."""
 
 import numpy as np
 from PIL import Image
 
-from .preprocessing import seen
+from .preprocessing import visible_box
 
 
-def heat_over(image, heat, rule):
-    """Return an RGB copy of `image`, greyish, and the redder where `heat` (height, width), a prediction's, is larger.
+def overlay_heatmap(image, heatmap, rule):
+    """Return an RGB copy of `image`, greyish, and the redder where `heatmap` (height, width), a prediction's, is larger.
 
     `rule`: the card's `preprocessing`, which says what part of the picture the network saw. Only what speaks for the
     label is shown, as a share of the largest.
     """
-    left, top, right, bottom = map(round, seen(image.size, rule))
-    shares = np.clip(heat, 0, None)
+    left, top, right, bottom = map(round, visible_box(image.size, rule))
+    shares = np.clip(heatmap, 0, None)
     shares = shares / max(shares.max(), 1e-9)
     small = Image.fromarray((160 * shares).astype(np.uint8))
     mask = Image.new("L", image.size)

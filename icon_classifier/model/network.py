@@ -1,4 +1,4 @@
-"""Take a classifier's network apart, for the OOD score and the heat map. Needs torch, so import it only when used."""
+"""Take a classifier's network apart, for the OOD score and the heatmap. Needs torch, so import it only when used."""
 
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ class Network(nn.Module):
     """From pictures (n, 3, height, width) to what a `Prediction` is made of.
 
     `forward` returns a dict: `scores` (n, labels); where `ood_detector` is given, `ood_score` (n), above 0 for pictures of
-    something else; and where the body makes maps, not too large (`MAX_ABLATED`), `without` (n, height, width, labels),
+    something else; and where the body makes maps, not too large (`MAX_ABLATED`), `ablated` (n, height, width, labels),
     the scores when that cell of the map is taken away, that is, set to zero.
 
     `ood_detector` is what `fit_ood_detector` learned from the training pictures: the `mean` of their features, the principal
@@ -56,7 +56,7 @@ class Network(nn.Module):
             if 0 < channels * (height * width) ** 2 <= MAX_ABLATED:
                 others = 1 - torch.eye(height * width, device=maps.device).view(-1, 1, height, width)
                 ablated = (maps.unsqueeze(1) * others).reshape(-1, channels, height, width)
-                found["without"] = head(pool(ablated)).reshape(-1, height, width, int(found["scores"].shape[1]))
+                found["ablated"] = head(pool(ablated)).reshape(-1, height, width, int(found["scores"].shape[1]))
         return found
 
     def ood_score(self, features, scores):

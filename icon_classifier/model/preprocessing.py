@@ -23,7 +23,7 @@ def prepare(image, rule):
     return np.ascontiguousarray(pixels)
 
 
-def seen(size, rule):
+def visible_box(size, rule):
     """Return the box (left, top, right, bottom) of a picture that `prepare` shows the network.
 
     `size`: the picture's width and height. All in px. With `resize` pad it is larger than the picture.
@@ -55,7 +55,7 @@ def _resize(image, rule):
         extra = _extra(rule)
         image = image.resize((size[0] + extra, size[1] + extra), resample)
         return image.crop((extra // 2, extra // 2, extra // 2 + size[0], extra // 2 + size[1]))
-    left, top, right, bottom = seen(image.size, rule)
+    left, top, right, bottom = visible_box(image.size, rule)
     before = max(-left, 0), max(-top, 0)
     after = max(right - image.width, 0), max(bottom - image.height, 0)
     image = image.crop((max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)))

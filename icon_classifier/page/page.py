@@ -13,7 +13,7 @@ import ipywidgets as widgets
 from ..images import PictureError, open_picture
 from ..model.card_text import LIMITS, facts, in_words
 from ..model.classifier import ExportError, Prediction
-from ..model.heatmap import heat_over
+from ..model.heatmap import overlay_heatmap
 from . import render
 from .decode_lock import decode_lock
 from .preload import find_classifier
@@ -21,7 +21,7 @@ from .upload import Photos
 
 log = logging.getLogger(__name__)
 
-THUMBNAIL = 320  # px, the longer side of a picture with the heat map over it
+THUMBNAIL = 320  # px, the longer side of a picture with the heatmap over it
 MAX_PIXELS = 12_500_000  # per picture; the browser makes every picture that it can read smaller than this
 MAX_UPLOAD_BYTES = 16_000_000  # of all pictures on a page; the browser makes twenty of them 5 MB at most
 NOT_STORED = "This page does not store the pictures that it is shown."
@@ -113,7 +113,7 @@ class IconPage:
         self._pictures = []
         self._coming = min(number, self.upload.most)
         self.table.value = ""
-        self.look.layout.display = "none"  # until there is a heat map to show
+        self.look.layout.display = "none"  # until there is a heatmap to show
         self.look.value = False
         left = number - self._coming
         self._say(f"This page takes {self._coming} pictures at a time; {left} were left out." if left else "")
@@ -158,23 +158,23 @@ class IconPage:
             told = [f"{each.name}: {each.in_words()}" if several else each.in_words() for each in self._pictures]
             self.note.value = ""
             self.upload.said = " ".join(told)
-            if any(each.answer and each.answer.heat is not None for each in self._pictures):
+            if any(each.answer and each.answer.heatmap is not None for each in self._pictures):
                 self.look.layout.display = ""
 
     def _predict(self, each):
         card = self.classifier.card
-        each.answer = self.classifier.predict(each.content, heat=bool(card and card.preprocessing))
+        each.answer = self.classifier.predict(each.content, heatmap=bool(card and card.preprocessing))
 
     def _draw(self):
-        """Show the pictures again, with the heat map over them if the checkbox is ticked."""
+        """Show the pictures again, with the heatmap over them if the checkbox is ticked."""
         for each in self._pictures:
-            if each.answer and each.answer.heat is not None:
+            if each.answer and each.answer.heatmap is not None:
                 self._kindly(lambda each=each: each.draw(self._heated(each) if self.look.value else None), each)
 
     def _heated(self, each):
-        """Return a data URL of the picture with the heat map over it."""
+        """Return a data URL of the picture with the heatmap over it."""
         image, jpeg = open_picture(each.content, longest=THUMBNAIL), io.BytesIO()
-        heat_over(image, each.answer.heat, self.classifier.card.preprocessing).save(jpeg, "JPEG", quality=85)
+        overlay_heatmap(image, each.answer.heatmap, self.classifier.card.preprocessing).save(jpeg, "JPEG", quality=85)
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
 
     # Words

@@ -34,7 +34,7 @@ class VisitorIdentityProvider(IdentityProvider):
             if site != request.host or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
                 raise HTTPError(403, "A page of another site may not do this.")
         if isinstance(handler, KernelHandler):  # the page polls this every five seconds
-            handler.kernel_manager.seen(handler.path_kwargs["kernel_id"])
+            handler.kernel_manager.note_activity(handler.path_kwargs["kernel_id"])
         return await super().get_user(handler) if self.token else User("visitor")
 
     def get_handlers(self):

@@ -184,7 +184,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     # The end of kernels
 
-    def seen(self, kernel_id):
+    def note_activity(self, kernel_id):
         """Note a sign of life of the kernel's page, so that the kernel is kept."""
         self._visits.hear(kernel_id)
 
@@ -198,7 +198,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     def notify_disconnect(self, kernel_id):
         super().notify_disconnect(kernel_id)
-        self.seen(kernel_id)
+        self.note_activity(kernel_id)
 
     def start_buffering(self, kernel_id, session_key, channels):
         """Keep a kernel's messages while its page is away; not if the kernel is ending, as these would stay open."""

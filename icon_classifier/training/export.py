@@ -149,13 +149,13 @@ def _make_smaller(onnx, card, train, valid):
     try:
         _quantize(onnx, small, some, card.preprocessing)
         full,tiny = [_probabilities(open_onnx(p, card), (picture for picture,_ in valid)) for p in (onnx, small)]
-        seen = dict(photos=len(valid), same=float((full.argmax(1) == tiny.argmax(1)).mean()),
+        agreement = dict(photos=len(valid), same=float((full.argmax(1) == tiny.argmax(1)).mean()),
                     difference=float(abs(full - tiny).mean()))
-        used = seen['same'] >= SAME and seen['difference'] <= CLOSE
+        used = agreement['same'] >= SAME and agreement['difference'] <= CLOSE
         if used: os.replace(small, onnx)
     finally: small.unlink(missing_ok=True)
     precision = 'int8' if used else 'fp32'
-    return replace(card, onnx=dict(card.onnx, sha256=sha256_of(onnx), precision=precision, int8=seen))
+    return replace(card, onnx=dict(card.onnx, sha256=sha256_of(onnx), precision=precision, int8=agreement))
 
 # %% ../../notebooks/library/05_export.ipynb #3f2d5b49
 PICKLE = 'export.pkl'

@@ -181,7 +181,7 @@ def test_with_the_keyboard_alone(visitor, drawing):
     plain = pictures(page)
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
-    assert until(lambda: pictures(page) not in (plain, []), 10), "no heat map"
+    assert until(lambda: pictures(page) not in (plain, []), 10), "no heatmap"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator(".icon-facts li").first).to_be_visible()

@@ -1,11 +1,11 @@
-"""preprocessing.seen and heat.py: the heat lies over that part of the picture which the network saw."""
+"""preprocessing.visible_box and heatmap.py: the heatmap lies over that part of the picture which the network saw."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from icon_classifier.model.heatmap import heat_over
-from icon_classifier.model.preprocessing import prepare, seen
+from icon_classifier.model.heatmap import overlay_heatmap
+from icon_classifier.model.preprocessing import prepare, visible_box
 
 RULE = {"size": [60, 40], "resample": 2, "div": 1, "mean": None, "std": None, "val_xtra": 0.14, "pad_mode": "zeros"}
 SIZE = (240, 200)
@@ -23,7 +23,7 @@ def ramps():
 def test_seen_is_what_prepare_takes(how):
     """The colours of the network's outermost columns and rows are those at the box's edges, half a cell inside."""
     pixels = prepare(ramps(), {**RULE, "resize": how})
-    left, top, right, bottom = seen(SIZE, {**RULE, "resize": how})
+    left, top, right, bottom = visible_box(SIZE, {**RULE, "resize": how})
     inside = ((right - left) / 60 / 2, (bottom - top) / 40 / 2)
     for found, edge, n in [
         (pixels[0, :, 0].mean(), left + inside[0], SIZE[0]),
@@ -35,15 +35,15 @@ def test_seen_is_what_prepare_takes(how):
 
 
 def test_padding_sees_more_than_the_picture():
-    left, top, right, bottom = seen(SIZE, {**RULE, "resize": "pad"})
+    left, top, right, bottom = visible_box(SIZE, {**RULE, "resize": "pad"})
     assert (top, bottom) == (0, 200) and left < 0 and right > 240 and (right - left) / (bottom - top) == 60 / 40
     assert prepare(ramps(), {**RULE, "resize": "pad"})[:, :, 0].max() == 0  # zeros stand at the side
 
 
 @pytest.mark.parametrize("how", ["RandomResizedCrop", "crop", "squish", "pad"])
 def test_heat_lies_where_it_belongs(how):
-    heat = np.array([[0, 0, 5.0], [0, -3, 0]])  # 2 x 3 cells; only what speaks for the label is shown
-    laid = np.asarray(heat_over(Image.new("RGB", SIZE, "white"), heat, {**RULE, "resize": how})).astype(int)
+    heatmap = np.array([[0, 0, 5.0], [0, -3, 0]])  # 2 x 3 cells; only what speaks for the label is shown
+    laid = np.asarray(overlay_heatmap(Image.new("RGB", SIZE, "white"), heatmap, {**RULE, "resize": how})).astype(int)
     redness = laid[..., 0] - laid[..., 1]
     y, x = np.unravel_index(redness.argmax(), redness.shape)
     assert x > 0.6 * SIZE[0] and y < 0.5 * SIZE[1] and redness.max() > 100
@@ -51,5 +51,5 @@ def test_heat_lies_where_it_belongs(how):
 
 
 def test_no_heat_is_no_colour():
-    grey = np.asarray(heat_over(Image.new("RGB", SIZE, "white"), np.zeros((2, 2)), {**RULE, "resize": "squish"}))
+    grey = np.asarray(overlay_heatmap(Image.new("RGB", SIZE, "white"), np.zeros((2, 2)), {**RULE, "resize": "squish"}))
     assert (grey == 255).all()
