@@ -276,10 +276,12 @@ def test_gathers_again_and_with_other_labels(tmp_path):
         (tmp_path / "heart/mine.jpg").write_bytes(b"my own")
         assert go(["star", "bell"]) == ({"star": 12, "bell": 12}, 12, 1)  # heart out, bell in
         assert count_photos(tmp_path) == {"star": 12, "bell": 12}
-        aside = {path.removeprefix(".aside/"): body for path, body in files(tmp_path).items() if ".aside" in path}
-        assert aside == hearts | {"heart/mine.jpg": b"my own"}  # nothing is deleted
+        excluded = {
+            path.removeprefix(".excluded/"): body for path, body in files(tmp_path).items() if ".excluded" in path
+        }
+        assert excluded == hearts | {"heart/mine.jpg": b"my own"}  # nothing is deleted
         assert go(["heart", "bell", "star"]) == ({"heart": 12, "bell": 12, "star": 12}, 0, 0)
-        assert files(tmp_path).items() >= aside.items() and not list((tmp_path / ".aside").rglob("*.jpg"))
+        assert files(tmp_path).items() >= excluded.items() and not list((tmp_path / ".excluded").rglob("*.jpg"))
         assert go(["heart"], 20)[1:] == (8, 1)  # more of it: only the new ones
         assert go({"heart": "heart symbol"}, 20)[1:] == (0, 1)  # other words that find the same photos
         assert sum(path.startswith("heart/") for path in files(tmp_path)) == 21
@@ -306,7 +308,7 @@ def test_other_filters_are_another_search(tmp_path):
         rows = [row for row in Manifest(tmp_path).rows if row["url"]]
         assert Counter((row["query"], row["licence"], row["decision"]) for row in rows) == {
             ("heart (licence Public)", "Public", "kept"): 5,
-            ("heart", "", "aside"): 3,
+            ("heart", "", "withdrawn"): 3,
         }
         assert sum(host.asked.values()) == 8
 
@@ -317,7 +319,7 @@ def test_photos_from_another_source_stay(tmp_path):
         gather_from(tmp_path / "bell.txt", tmp_path / "photos", allow_hosts=[host.netloc])
         for labels in (["heart"], ["star"]):
             gather(labels, tmp_path / "photos", 3, endpoint=server.address, allow_hosts=[host.netloc])
-    assert {path.split("/")[0] for path in files(tmp_path / "photos")} == {"bell", "star", ".aside"}
+    assert {path.split("/")[0] for path in files(tmp_path / "photos")} == {"bell", "star", ".excluded"}
 
 
 def test_a_folder_that_was_deleted_is_filled_again(tmp_path):
@@ -332,13 +334,13 @@ def test_a_folder_that_was_deleted_is_filled_again(tmp_path):
 
 
 def test_what_cleaning_put_aside_stays_there(tmp_path):
-    from icon_classifier.training.clean import put_aside
+    from icon_classifier.training.clean import exclude
 
     with photos() as host, search_of(host) as server:
         for labels in (["heart", "star"], ["star"], ["heart", "star"]):
             gather(labels, tmp_path, 6, endpoint=server.address, allow_hosts=[host.netloc])
-            if labels == ["heart", "star"] and not (tmp_path / ".aside").exists():
-                (bad,) = put_aside(tmp_path, sorted((tmp_path / "heart").iterdir())[:1])
+            if labels == ["heart", "star"] and not (tmp_path / ".excluded").exists():
+                (bad,) = exclude(tmp_path, sorted((tmp_path / "heart").iterdir())[:1])
     assert bad.exists()
     assert count_photos(tmp_path) == {"heart": 5, "star": 6}
 
@@ -409,7 +411,7 @@ def test_the_notebook_from_a_search_to_an_export(tmp_path):
             batch_size=8, search=dict(endpoint=server.address, allow_hosts=[host.netloc]),
         )  # fmt: skip
     text = printed(ran)
-    assert "heart: 20 photos, 20 links" in text and "40 files, 0 put aside" in text
+    assert "heart: 20 photos, 20 links" in text and "40 files, 0 excluded" in text
     assert "32 pictures to learn from, 8 to check on, 2 labels: heart, star" in text
     assert {file.name for file in (tmp_path / "export").iterdir()} > {"card.json", "export.onnx", "export.pkl"}
     assert Manifest(tmp_path / "photos/search").rows[0]["source"] == "jmd_imagescraper"

@@ -17,7 +17,7 @@ from icon_classifier.dataset.layout import in_words, is_label
 from icon_classifier.dataset.links import SourceError
 from icon_classifier.dataset.manifest import COLUMNS, Manifest
 from icon_classifier.dataset.sources import read_source
-from icon_classifier.training.clean import put_aside, put_back, relabel
+from icon_classifier.training.clean import exclude, relabel, restore
 from icon_classifier.training.gather import count_photos, find_photos, forget, gather, gather_from
 
 
@@ -252,7 +252,7 @@ def test_a_label_that_is_put_right_in_a_list_moves_its_photo(tmp_path):
         assert go(_1="star", _2="heart", _3="heart", _4="heart") == {"star": 1, "heart": 3}  # put right
         assert dataset(out) == {"star": 1, "heart": 3}
         assert go(_1="star", _2="heart") == {"star": 1, "heart": 1}  # lines taken out
-        assert dataset(out) == {"star": 1, "heart": 1} and len(list((out / ".aside/heart").iterdir())) == 2
+        assert dataset(out) == {"star": 1, "heart": 1} and len(list((out / ".excluded/heart").iterdir())) == 2
         assert go(_3="heart", _4="bell", _2="heart") == {"heart": 2, "bell": 1}  # back, one of them put right
         assert dataset(out) == {"heart": 2, "bell": 1}  # the label star is gone
         before = Manifest(out).path.read_bytes()
@@ -280,8 +280,8 @@ def test_a_folder_that_changes_is_followed(tmp_path):
     (source / "dog/4.jpg").rename(source / "dog/four.jpg")  # a file gets another name
     (source / "dog/3.jpg").unlink()
     assert go() == {"cat": 1, "dog": 2}
-    assert {str(path.parent.relative_to(out)) for path in (out / ".aside").rglob("*.jpg")} == {
-        ".aside/owl", ".aside/cat", ".aside/dog"}  # fmt: skip
+    assert {str(path.parent.relative_to(out)) for path in (out / ".excluded").rglob("*.jpg")} == {
+        ".excluded/owl", ".excluded/cat", ".excluded/dog"}  # fmt: skip
     (tmp_path / "owl").rename(source / "owl")
     assert go() == {"cat": 1, "dog": 2, "owl": 1} == go()
     # a file that holds another picture now: the old photo goes
@@ -323,13 +323,13 @@ def test_what_cleaning_decided_stays(tmp_path):
     by_file = {row["file"]: row["url"] for row in Manifest(out).rows}
     urls = [by_file[file.relative_to(out).as_posix()] for file in (first, second, third)]
     moved = relabel(first, "dog")
-    (aside,) = put_aside(out, [second])
-    assert moved == out / "dog" / first.name and aside == out / ".aside/cat" / second.name
+    (excluded,) = exclude(out, [second])
+    assert moved == out / "dog" / first.name and excluded == out / ".excluded/cat" / second.name
     for _ in range(2):
         assert gather_from(source, out) == {"cat": 3, "dog": 4}  # of the source's cats, three are left
-        assert dataset(out) == {"cat": 2, "dog": 5} and aside.exists() and moved.exists()
+        assert dataset(out) == {"cat": 2, "dog": 5} and excluded.exists() and moved.exists()
     assert [photo_of(out, url) for url in urls] == [("kept", "dog"), ("excluded", "cat"), ("kept", "cat")]
-    # the same pictures by another name: what was put aside does not come in by a back door
+    # the same pictures by another name: what was excluded does not come in by a back door
     (source / "cat" / Path(urls[1]).name).rename(source / "cat/other.jpg")
     gather_from(source, out)
     assert dataset(out) == {"cat": 2, "dog": 5}
@@ -340,7 +340,7 @@ def test_what_cleaning_decided_stays(tmp_path):
     (tmp_path / "kept.jpg").rename(source / "cat" / Path(urls[0]).name)
     gather_from(source, out)
     assert dataset(out) == {"cat": 2, "dog": 5} and moved.exists()
-    assert put_back(out, [aside]) == [second]
+    assert restore(out, [excluded]) == [second]
     gather_from(source, out)
     assert dataset(out) == {"cat": 3, "dog": 5} and photo_of(out, "cat/other.jpg") == ("kept", "cat")
     # another picture in place of the one that got another label: nobody has judged that one
@@ -412,10 +412,10 @@ def test_what_is_added_to_a_dataset_by_hand_is_normalized(tmp_path, capsys):
     (out / "dog/broken.jpg").write_bytes(b"<html>")
     before = {path: path.read_bytes() for path in (out / "dog").iterdir()}
     assert in_place(out) == {"cat": 3, "dog": 3}
-    assert "Added by hand and now normalized: 2; the originals are in .aside" in capsys.readouterr().out
+    assert "Added by hand and now normalized: 2; the originals are in .excluded" in capsys.readouterr().out
     assert sorted(Image.open(path).size for path in (out / "cat").glob("*.jpg")) == [(40, 40), (64, 64), (341, 512)]
     assert {path: path.read_bytes() for path in (out / "dog").iterdir()} == before
-    originals = sorted(path.relative_to(out / ".aside").as_posix() for path in (out / ".aside").rglob("*.*"))
+    originals = sorted(path.relative_to(out / ".excluded").as_posix() for path in (out / ".excluded").rglob("*.*"))
     assert originals == ["cat/added.jpg", "cat/deep/clear.png"]
     assert in_place(out) == {"cat": 3, "dog": 3} and "Added" not in capsys.readouterr().out
 
@@ -453,7 +453,7 @@ def test_what_is_forgotten_stays_so_in_any_source(tmp_path):
 
 def test_an_excluded_photo_never_replaces_another_one(tmp_path):
     """The same bytes are one photo; other bytes of the same file name get a free name."""
-    photo, place = tmp_path / "heart/mine.jpg", tmp_path / ".aside/heart/mine.jpg"
+    photo, place = tmp_path / "heart/mine.jpg", tmp_path / ".excluded/heart/mine.jpg"
     photo.parent.mkdir()
     for body, moved in ((b"one", "mine.jpg"), (b"two", "mine-1.jpg"), (b"one", "mine.jpg")):
         photo.write_bytes(body)

@@ -34,8 +34,8 @@ def folder(tmp_path):
     picture.save(folder / "heart/turned.jpg", exif=exif)
     (folder / "heart/broken.jpg").write_bytes(b"<html>not found</html>")
     (folder / "heart/.DS_Store").write_bytes(b"x")
-    (folder / ".aside/heart").mkdir(parents=True)
-    (folder / ".aside/heart/no.jpg").write_bytes(icon("star", 1))
+    (folder / ".excluded/heart").mkdir(parents=True)
+    (folder / ".excluded/heart/no.jpg").write_bytes(icon("star", 1))
     (folder / "notes.txt.bak").write_text("mine")
     return folder
 
@@ -226,7 +226,7 @@ def test_labels_become_folder_names():
         "AC/DC": "AC／DC",  # noqa: RUF001
         "../../etc": "．./..／etc".replace("/", "／"),  # noqa: RUF001
         "..": "．．",  # noqa: RUF001
-        ".aside": "．aside",  # noqa: RUF001
+        ".excluded": "．excluded",  # noqa: RUF001
         "Will.i.am.": "Will.i.am．",  # noqa: RUF001
         "C:\\x": "C：＼x",  # noqa: RUF001
         " a \n b\t": "a b",

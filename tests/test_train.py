@@ -86,11 +86,11 @@ def test_a_folder_of_ones_own_with_the_cleaners_choices(site, tmp_path):
 
     text = printed(tmp_path / "ran.ipynb")
     assert 'heart: 20 photos, 21 links; 1 x "This is not a picture that I can read' in text
-    assert "40 files, 0 put aside" in text and "1 put aside, 1 moved to another label" in text
+    assert "40 files, 0 excluded" in text and "1 excluded, 1 moved to another label" in text
     deleted, moved = text.split("marked|")[1].splitlines()[0].split("|")
     assert "32 pictures to learn from, 8 to check on" in text
     for _ in range(2):
-        assert [file.name for file in (photos / ".aside/heart").iterdir()] == [deleted.rsplit("/", 1)[1]]
+        assert [file.name for file in (photos / ".excluded/heart").iterdir()] == [deleted.rsplit("/", 1)[1]]
         assert not (tmp_path / moved).exists()
         assert count_photos(photos) == {"heart": 18, "star": 21}
         gather_from(mine, photos)

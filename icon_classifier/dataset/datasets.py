@@ -55,7 +55,7 @@ def _is_free(folder, source):
 def normalize_added(manifest):
     """Normalize the pictures that somebody added to a dataset by hand, as all others in it are; return how many.
 
-    The original goes to .aside. What cannot be opened stays where it is: verifying finds it.
+    The original goes to .excluded. What cannot be opened stays where it is: verifying finds it.
     """
     photos, count = manifest.photos, 0
     listed = {row["file"] for row in manifest.rows}

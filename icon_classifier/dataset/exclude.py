@@ -1,6 +1,6 @@
 """Exclude photos: move them out of the dataset's folders, and back. Nothing is deleted."""
 
-EXCLUDED_FOLDER = ".aside"  # in the dataset; find_photos and fastai's get_image_files skip hidden folders
+EXCLUDED_FOLDER = ".excluded"  # in the dataset; find_photos and fastai's get_image_files skip hidden folders
 
 
 def move_photo(start, end):

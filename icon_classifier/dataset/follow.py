@@ -9,7 +9,6 @@ from pathlib import Path
 from .exclude import EXCLUDED_FOLDER, move_photo
 from .links import SourceError
 from .manifest import (
-    ASIDE,
     EXCLUDED,
     FORGOTTEN,
     FOUND,
@@ -19,6 +18,7 @@ from .manifest import (
     SAME_ADDRESS,
     SAME_PICTURE,
     UNWANTED,
+    WITHDRAWN,
     asked,
     now,
     one_line,
@@ -29,36 +29,36 @@ NOT_THERE = "It is no longer in the source."
 
 
 def arrange(manifest, wanted):
-    """Put aside photos that a search found and that `wanted` ({label: query}) does not ask for; put back the others.
+    """Exclude photos that a search found and that `wanted` ({label: query}) does not ask for; put back the others.
 
     Rows of a label whose folder was deleted become open again. Nothing is deleted.
     """
-    photos, aside, folders = manifest.photos, manifest.photos / EXCLUDED_FOLDER, manifest.folders()
+    photos, excluded, folders = manifest.photos, manifest.photos / EXCLUDED_FOLDER, manifest.folders()
     before = [dict(row) for row in manifest.rows]
-    missing = {label for label, folder in folders.items() if not any((p / folder).is_dir() for p in (photos, aside))}
+    missing = {label for label, folder in folders.items() if not any((p / folder).is_dir() for p in (photos, excluded))}
     gone, back = set(), set()
     for row in manifest.rows:
-        if not row["query"] or row["decision"] not in (KEPT, ASIDE):
+        if not row["query"] or row["decision"] not in (KEPT, WITHDRAWN):
             continue  # another source's, or no photo
         wants = wanted.get(asked(row)) == row["query"]
         if wants and row["label"] in missing:
             manifest.reopen(row)
-        elif wants and row["decision"] == ASIDE:
-            move_photo(aside / row["file"], photos / row["file"])
+        elif wants and row["decision"] == WITHDRAWN:
+            move_photo(excluded / row["file"], photos / row["file"])
             row.update(decision=KEPT, reason="")
             back.add(row["label"])
         elif not wants and row["decision"] == KEPT and (photos / row["file"]).exists():
-            row.update(decision=ASIDE, reason=NOT_ASKED)
+            row.update(decision=WITHDRAWN, reason=NOT_ASKED)
             gone.add(row["label"])
     if before != manifest.rows:
-        manifest.save()  # before the moves: what the cleaning put aside must stay there when the label comes back
+        manifest.save()  # before the moves: what the cleaning excluded must stay there when the label comes back
     _move_away(manifest, {folders[label] for label in gone - set(wanted)}, {folders[label] for label in back})
 
 
 def follow(manifest, origin, links, folders):
     """Make the rows of the source `origin` (its path) say what `links` say now; what is new becomes an open row.
 
-    What is no longer among them is put aside, and put back when it returns; a label that was put right moves its
+    What is no longer among them is excluded, and put back when it returns; a label that was put right moves its
     photo; a file that has changed is open again. What cleaning decided stays. The first link of an address counts.
     `folders`: {(split, label): folder}. Nothing is deleted.
     """
@@ -88,7 +88,7 @@ def follow(manifest, origin, links, folders):
     for url, row in known.items():
         there = row["decision"] in OPEN or (row["decision"] == KEPT and (manifest.photos / row["file"]).exists())
         if url not in first and there:
-            manifest.change(row, decision=ASIDE, reason=NOT_THERE)
+            manifest.change(row, decision=WITHDRAWN, reason=NOT_THERE)
     bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in (KEPT, EXCLUDED)}
     for url, row in known.items():
         if url in first:
@@ -130,20 +130,20 @@ def _whose(manifest, origin, urls):
 
 def _update(manifest, row, origin, link, folder, bodies):
     """Let `row` follow its `link`, which goes to `folder`; `bodies`: {sha256: row} of the photos that are there."""
-    photos, aside = manifest.photos, manifest.photos / EXCLUDED_FOLDER
+    photos, excluded = manifest.photos, manifest.photos / EXCLUDED_FOLDER
     file = place = row["file"]  # where it is, and where it should be
     if row["origin"] != origin:
         manifest.change(row, origin=origin)
     if asked(row) != link.label:  # put right in the source
-        if file and row["decision"] in (KEPT, ASIDE):
+        if file and row["decision"] in (KEPT, WITHDRAWN):
             place = f"{folder}/{Path(file).name}"
         if row["decision"] == KEPT:
             move_photo(photos / file, photos / place)
         manifest.change(row, label=link.label, given="", file=place)
     same = bodies.get(row["sha256"]) if row["sha256"] else None
-    if row["decision"] == ASIDE:
+    if row["decision"] == WITHDRAWN:
         if file and not same:
-            move_photo(aside / file, photos / place)
+            move_photo(excluded / file, photos / place)
         if same:
             manifest.change(row, decision=REFUSED, reason=same_picture(same), file="")
         elif file and (photos / place).exists():
@@ -156,9 +156,9 @@ def _update(manifest, row, origin, link, folder, bodies):
     elif row["decision"] in (KEPT, REFUSED, EXCLUDED) and _has_changed(link, row):
         bodies.pop(row["sha256"], None)
         if row["decision"] == KEPT:
-            move_photo(photos / place, aside / place)
+            move_photo(photos / place, excluded / place)
         manifest.reopen(row)
-    elif row["decision"] == KEPT and not any((p / place).parent.is_dir() for p in (photos, aside)):
+    elif row["decision"] == KEPT and not any((p / place).parent.is_dir() for p in (photos, excluded)):
         bodies.pop(row["sha256"], None)
         manifest.reopen(row)  # its folder was deleted
 
@@ -185,17 +185,17 @@ def _full(manifest):
 
 
 def _move_away(manifest, gone, back):
-    """Move what the rows say is aside; pictures that somebody added to a folder by hand go where the others go.
+    """Move what the rows say is excluded; pictures that somebody added to a folder by hand go where the others go.
 
     `gone`, `back`: folders of which nothing is left, or something is there again.
     """
-    photos, aside = manifest.photos, manifest.photos / EXCLUDED_FOLDER
+    photos, excluded = manifest.photos, manifest.photos / EXCLUDED_FOLDER
     kept = {row["file"] for row in manifest.rows if row["decision"] == KEPT}
     for row in manifest.rows:
-        if row["decision"] == ASIDE and row["file"] and row["file"] not in kept:
-            move_photo(photos / row["file"], aside / row["file"])
+        if row["decision"] == WITHDRAWN and row["file"] and row["file"] not in kept:
+            move_photo(photos / row["file"], excluded / row["file"])
     listed = {row["file"] for row in manifest.rows}
-    for folders, start, end in ((gone, photos, aside), (back, aside, photos)):
+    for folders, start, end in ((gone, photos, excluded), (back, excluded, photos)):
         for file in [file for folder in folders for file in sorted((start / folder).glob("*")) if file.is_file()]:
             path = file.relative_to(start)
             if path.as_posix() not in listed:

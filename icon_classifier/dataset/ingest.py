@@ -9,7 +9,6 @@ from .files import write_whole
 from .follow import same_picture
 from .links import FetchError, SourceError
 from .manifest import (
-    ASIDE,
     END,
     EXCLUDED,
     FORGOTTEN,
@@ -20,6 +19,7 @@ from .manifest import (
     REFUSED,
     SAME_ADDRESS,
     UNWANTED,
+    WITHDRAWN,
     asked,
     now,
     one_line,
@@ -32,7 +32,7 @@ MAX_SIDE = 512  # px; larger is slower to train on and not better
 def list_links(manifest, label, query, links, more=False):
     """Add a row for each of `links` that the `Query` found for `label`; a link that is known is not fetched again.
 
-    Photos that were put aside and are found again come back. Where there are fewer than it asked for and there is no
+    Photos that were excluded and are found again come back. Where there are fewer than it asked for and there is no
     `more` to be had, a row says so, and it is not asked again.
     """
     known = {row["url"]: row for row in manifest.rows if asked(row) == label}
@@ -46,11 +46,11 @@ def list_links(manifest, label, query, links, more=False):
                    url=url, time=now(), decision=FOUND)  # fmt: skip
         if url in known:
             before = known[url]
-            if before["decision"] == ASIDE and before["file"]:
+            if before["decision"] == WITHDRAWN and before["file"]:
                 move_photo(manifest.photos / EXCLUDED_FOLDER / before["file"], manifest.photos / before["file"])
                 before.update(decision=KEPT, reason="")
                 changed = True
-            elif before["decision"] == ASIDE:
+            elif before["decision"] == WITHDRAWN:
                 manifest.reopen(before)
                 changed = True
             changed |= before["query"] != str(query)

@@ -21,8 +21,8 @@ FOUND = "found"  # not fetched yet
 KEPT = "kept"  # a photo, in `file`
 REFUSED = "refused"  # no photo, and `reason` says why; not asked for again
 LATER = "later"  # the same, but another time it may work, so the next run asks again
-ASIDE = "aside"  # put aside because it was no longer asked for, or no longer in the source; comes back with it
-EXCLUDED = "excluded"  # a photo, put aside in cleaning; stays there whatever the source says
+WITHDRAWN = "withdrawn"  # excluded because it is no longer asked for, or no longer in the source; comes back with it
+EXCLUDED = "excluded"  # a photo, excluded in cleaning; stays there whatever the source says
 FORGOTTEN = "forgotten"  # removed for ever, by its address
 END = "end"  # no link: the search had no more than the rows before
 OPEN = (FOUND, LATER)
@@ -30,7 +30,6 @@ UNWANTED = "It was asked to be forgotten."
 SAME_ADDRESS = "The same address came up "  # how the reason begins of what is left out because it is there already
 SAME_PICTURE = "The same picture as "
 OURS = {"label", "url", "decision"}  # the columns by which a manifest is told from another list of that name
-RENAMED = {"name": "label"}  # columns as versions before 1.0 called them
 
 
 class ManifestError(ValueError):
@@ -61,7 +60,7 @@ class Manifest:
             return self.path.unlink()  # the very first line
         lines = csv.DictReader(io.StringIO(whole))
         try:
-            columns = lines.fieldnames = _columns(lines.fieldnames or ())
+            columns = lines.fieldnames or ()
             rows = [{column: line.get(column) or "" for column in COLUMNS} for line in lines]
         except csv.Error as error:
             raise ManifestError(f"Line {lines.line_num} of {self.path} cannot be read: {error}.") from None
@@ -146,7 +145,7 @@ class Manifest:
         if not any(row["url"] == url for row in hit):
             hit += self.add({"url": url, "time": now()})
         stems = {Path(row["file"]).stem for row in hit if row["file"]}
-        # It may have been put aside or given another name since, and be called "...-1.jpg" for it.
+        # It may have been excluded or given another name since, and be called "...-1.jpg" for it.
         gone = [file for file in self.photos.rglob("*.jpg") if file.stem.partition("-")[0] in stems]
         for file in gone:
             file.unlink()
@@ -162,11 +161,7 @@ def is_dataset(folder):
     if not path.is_file():
         return False
     with open(path, encoding="utf-8-sig", errors="replace") as file:
-        return set(_columns(file.readline(1000).strip().split(","))) >= OURS
-
-
-def _columns(header):
-    return [RENAMED.get(column, column) for column in header]
+        return set(file.readline(1000).strip().split(",")) >= OURS
 
 
 def asked(row):

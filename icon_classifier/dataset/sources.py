@@ -14,11 +14,11 @@ from pathlib import Path
 from .img2dataset import of_shards, of_tars
 from .layout import find_pictures, in_words, labelled_of, readable
 from .links import LABEL, MAX_FILE_BYTES, URL, Link, SourceError, read_file
-from .manifest import ASIDE, END, EXCLUDED, FORGOTTEN
+from .manifest import END, EXCLUDED, FORGOTTEN, WITHDRAWN
 
 LISTS = {".csv", ".tsv", ".txt"}
 MAX_URL_LENGTH = 8_000  # characters; servers take no longer address
-UNUSED = {FORGOTTEN: "asked to be forgotten", EXCLUDED: "put aside in cleaning", ASIDE: "no longer asked for"}
+UNUSED = {FORGOTTEN: "asked to be forgotten", EXCLUDED: "excluded in cleaning", WITHDRAWN: "no longer asked for"}
 
 
 def read_source(source, left_out=None):

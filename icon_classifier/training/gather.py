@@ -18,7 +18,7 @@ from ..dataset.datasets import dataset_of, normalize_added, origin_of
 from ..dataset.download import Fetcher
 from ..dataset.layout import SUFFIXES, in_words, is_label
 from ..dataset.links import SourceError
-from ..dataset.manifest import ASIDE, END, KEPT, OPEN, Manifest, asked, is_dataset, one_line
+from ..dataset.manifest import WITHDRAWN, END, KEPT, OPEN, Manifest, asked, is_dataset, one_line
 from ..dataset.labels import LabelError, clean_label, folder_names
 from ..dataset.sources import read_source
 from ..dataset.query import DUCKDUCKGO, Query, SearchError, SearchRefused
@@ -140,7 +140,7 @@ def _normalize(
     manifest:Manifest # Of the dataset
 ):
     "Normalize what was added to the dataset by hand, and say so"
-    if n := normalize_added(manifest): print(f'Added by hand and now normalized: {n}; the originals are in .aside')
+    if n := normalize_added(manifest): print(f'Added by hand and now normalized: {n}; the originals are in .excluded')
 
 # %% ../../notebooks/library/01_gather.ipynb #ec5c558c
 def gather(
@@ -173,7 +173,7 @@ def gather(
                 if not mine(): note = f'nothing was found for "{query}", so try other words: {{"{label}": "…"}}'
             rows = [r for r in mine() if r['decision'] in OPEN]
             _take(manifest, label, folders[label], rows, fetcher.fetch_pictures([r['url'] for r in rows]))
-            all_ = [r for r in manifest.rows if asked(r)==label and r['url'] and r['decision'] != ASIDE]
+            all_ = [r for r in manifest.rows if asked(r)==label and r['url'] and r['decision'] != WITHDRAWN]
             counts[label] = _report(manifest, label, all_, note)
     _normalize(manifest)
     return counts
