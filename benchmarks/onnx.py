@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from row import row
 
-from icon_classifier.images import open_picture
+from icon_classifier.images import open_image
 from icon_classifier.model.card_text import facts, onnx_in_words
 from icon_classifier.model.classifier import load_classifier, open_pickle
 from icon_classifier.model.preprocessing import prepare
@@ -77,15 +77,15 @@ def main():
         "fastai",
         "ms",
     )
-    answers = medians(30, partial(onnx.predict, photo), partial(pickle.predict, photo))
-    row("prediction from a 1500 x 1000 JPEG", *answers, "fastai", "ms")
+    times = medians(30, partial(onnx.predict, photo), partial(pickle.predict, photo))
+    row("prediction from a 1500 x 1000 JPEG", *times, "fastai", "ms")
 
     def bare():
-        prepare(open_picture(photo), rule)
-        onnx.session.run(["scores"], {"pictures": ready}, onnx.options)
+        prepare(open_image(photo), rule)
+        onnx.session.run(["scores"], {"images": ready}, onnx.options)
 
     row("the same", *medians(30, partial(onnx.predict, photo), bare), "decode + resize + network alone", "ms")
-    sizes = medians(10, *(partial(onnx.predict, picture) for picture in (sent, camera)))
+    sizes = medians(10, *(partial(onnx.predict, image) for image in (sent, camera)))
     row("prediction from what the browser makes of 12 MP", *sizes, "from the 12 MP", "ms")
     with tempfile.TemporaryDirectory() as folder:
         for what, classifier in (("the sample's", onnx), ("at 224 px, fp32", at_224(folder))):

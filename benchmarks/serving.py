@@ -100,21 +100,21 @@ def crowd(folder):
     """What twenty visitors at once get when there is capacity for ten."""
     with serve(folder, ".venv-page", ICON_VISITORS="10") as address, ThreadPoolExecutor(20) as pool:
         visits.get(address + "healthz")
-        answers = []
-        slowest = seconds(lambda: answers.extend(pool.map(lambda _: visits.get(address)[0], range(20))))
-    return f"{answers.count(200)} served, {answers.count(503)} asked to wait, the slowest within {slowest:.2f} s"
+        statuses = []
+        slowest = seconds(lambda: statuses.extend(pool.map(lambda _: visits.get(address)[0], range(20))))
+    return f"{statuses.count(200)} served, {statuses.count(503)} asked to wait, the slowest within {slowest:.2f} s"
 
 
-def many(browser, folder, picture):
+def many(browser, folder, image):
     """What two hundred visits leave behind: kernels after at most 60 s, and memory after and before, in MB."""
     with serve(folder, ".venv-page", ICON_VISITORS="60") as address:
         server = visits.server_of(address)
         for _ in range(4):  # what a first visit loads for good is no leak
-            visits.classify(browser, address, picture)
+            visits.classify(browser, address, image)
         visits.until(lambda: not visits.kernels(server), 60)
         before = visits.kept(server)
         for _ in range(20):
-            visits.come_and_go(browser, address, picture)
+            visits.come_and_go(browser, address, image)
         visits.until(lambda: not visits.kernels(server), 60)
         return len(visits.kernels(server)), visits.kept(server) / MB, before / MB
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .errors import IconClassifierError
-from .images import PictureError
+from .images import ImageError
 from .model.card import Card
 from .model.classifier import load_classifier
 
@@ -49,16 +49,16 @@ def run_predict(args):
     code = 0
     for file in args.files:
         try:
-            answer = classifier.predict(file)
-        except (PictureError, OSError) as error:
+            prediction = classifier.predict(file)
+        except (ImageError, OSError) as error:
             code = complain(f"{file}: {getattr(error, 'strerror', None) or error}", 1)
             continue
         if args.json:
-            fields = {key: value for key, value in asdict(answer).items() if key != "heatmap"}
+            fields = {key: value for key, value in asdict(prediction).items() if key != "heatmap"}
             print(json.dumps({"file": file, **fields}, ensure_ascii=False))
         else:
-            fields = [file, answer.label, f"{answer.probability:.4f}"]
-            if answer.is_ood:
+            fields = [file, prediction.label, f"{prediction.probability:.4f}"]
+            if prediction.is_ood:
                 fields.append("something else")
             print(*fields, sep="\t")
     return code

@@ -1,4 +1,4 @@
-"""Decode any bytes to one upright 8-bit sRGB image, or raise `PictureError` with a sentence for the user."""
+"""Decode any bytes to one upright 8-bit sRGB image, or raise `ImageError` with a sentence for the user."""
 
 import io
 import os
@@ -42,11 +42,11 @@ _SPACES = {
 }
 
 
-class PictureError(IconClassifierError, ValueError):
+class ImageError(IconClassifierError, ValueError):
     """These bytes are no usable picture; the message is a sentence for the person who offered them."""
 
 
-def open_picture(source, longest=None, most=MAX_PIXELS):
+def open_image(source, longest=None, most=MAX_PIXELS):
     """Decode `source` completely and return it as an upright 8-bit sRGB `PIL.Image.Image` of mode RGB.
 
     `source`: bytes (also bytearray or memoryview), a path, or a `PIL.Image.Image`.
@@ -55,7 +55,7 @@ def open_picture(source, longest=None, most=MAX_PIXELS):
 
     Animations give their first frame, transparency lies on white, 16 bits a channel are scaled to 8, an ICC profile
     is converted to sRGB, and the camera's EXIF rotation is applied; the result's `info` is empty. Raises
-    `PictureError` for anything else, and OSError for a path that cannot be read.
+    `ImageError` for anything else, and OSError for a path that cannot be read.
     """
     if isinstance(source, Image.Image):
         return _decode(source, longest, most)
@@ -83,20 +83,20 @@ def _decode(source, longest, most):
                 key = _transparent_colour(image)
                 image.load()  # verify() would let a truncated JPEG pass
                 return _normalise(image, key, longest)
-    except PictureError:
+    except ImageError:
         raise
     except UnidentifiedImageError:
         if brands & _HEIC:
             said = "This is a HEIC photo, which I cannot read. Save or share it as JPEG and try again."
         else:
             said = f"This is not a picture that I can read: {_READABLE}."
-        raise PictureError(said) from None
+        raise ImageError(said) from None
     except Image.DecompressionBombError:
-        raise PictureError(_too_large("This picture has", most)) from None
+        raise ImageError(_too_large("This picture has", most)) from None
     except Exception:
         # Decoders meet hostile bytes with whatever comes up: OSError, ValueError, SyntaxError, struct.error,
         # NotImplementedError ... To the person who offered the file they all mean the same.
-        raise PictureError("This picture is damaged or incomplete: it could not be read to its end.") from None
+        raise ImageError("This picture is damaged or incomplete: it could not be read to its end.") from None
 
 
 def _brands(file):
@@ -107,7 +107,7 @@ def _brands(file):
     head = file.read(256)
     file.seek(0)
     if not head:
-        raise PictureError("This file is empty.")
+        raise ImageError("This file is empty.")
     if head[4:8] != b"ftyp":
         return set()
     brands = head[8 : int.from_bytes(head[:4])]
@@ -117,9 +117,9 @@ def _brands(file):
 def _check_size(image, most):
     width, height = image.size
     if min(width, height) < MIN_SIDE:
-        raise PictureError(f"This picture is only {width} x {height} pixels; I need at least {MIN_SIDE} each way.")
+        raise ImageError(f"This picture is only {width} x {height} pixels; I need at least {MIN_SIDE} each way.")
     if width * height > most:
-        raise PictureError(_too_large(f"This picture is {width} x {height} pixels:", most))
+        raise ImageError(_too_large(f"This picture is {width} x {height} pixels:", most))
 
 
 def _too_large(what, most):
@@ -142,7 +142,7 @@ def _transparent_colour(image):
 
 
 def _normalise(image, key, longest):
-    """`image` as `open_picture` returns it; changes it, because a copy of a large one is large.
+    """`image` as `open_image` returns it; changes it, because a copy of a large one is large.
 
     `key`: of `_transparent_colour`.
     """
@@ -168,12 +168,12 @@ def _to_srgb(image):
             ImageCms.applyTransform(image, colours, inPlace=True)
         return image
     brightest = 65535 if image.mode[:2] == "I;" or (image.mode in "IF" and image.getextrema()[1] > 255) else 255
-    picture = Image.new("RGB", image.size)
+    flat = Image.new("RGB", image.size)
     rows = max(1, STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        picture.paste(_flat(strip, colours, brightest), (0, top))
-    return picture
+        flat.paste(_flat(strip, colours, brightest), (0, top))
+    return flat
 
 
 def _flat(image, colours, brightest):

@@ -25,7 +25,7 @@ def test_round_trip(tmp_path):
     CARD.write(tmp_path / "card.json")
     assert Card.read(tmp_path / "card.json") == CARD
     assert [file.name for file in tmp_path.iterdir()] == ["card.json"]
-    assert CARD.pictures() == [("bell", b"\0\1\2")]
+    assert CARD.images() == [("bell", b"\0\1\2")]
 
 
 @pytest.mark.parametrize(

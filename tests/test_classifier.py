@@ -7,7 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from icon_classifier.images import PictureError
+from icon_classifier.images import ImageError
 from icon_classifier.model.classifier import ExportError, load_classifier
 
 
@@ -18,18 +18,18 @@ def export(site, tmp_path):
 
 def test_it_names_pictures(site):
     classifier = load_classifier(site / "export/export.pkl")
-    pictures = sorted((site / "photos/sample/valid").rglob("*.png"))
-    answers = [classifier.predict(picture.read_bytes()) for picture in pictures]
-    wrong = sum(answer.label != picture.parent.name for answer, picture in zip(answers, pictures, strict=True))
-    assert len(pictures) == 180 and wrong <= 9  # 5 %; twenty seeds of benchmarks/seeds.py gave none
-    for answer in answers:
-        assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-4)
-        assert next(iter(answer.probabilities.items())) == (answer.label, answer.probability)
-        assert answer.probability == max(answer.probabilities.values())
+    images = sorted((site / "photos/sample/valid").rglob("*.png"))
+    predictions = [classifier.predict(image.read_bytes()) for image in images]
+    wrong = sum(prediction.label != image.parent.name for prediction, image in zip(predictions, images, strict=True))
+    assert len(images) == 180 and wrong <= 9  # 5 %; twenty seeds of benchmarks/seeds.py gave none
+    for prediction in predictions:
+        assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-4)
+        assert next(iter(prediction.probabilities.items())) == (prediction.label, prediction.probability)
+        assert prediction.probability == max(prediction.probabilities.values())
 
 
 def test_what_is_no_picture_is_refused(site):
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         load_classifier(site / "export/export.pkl").predict(b"<html>")
 
 

@@ -127,8 +127,8 @@ def test_an_address_of_ipv6_and_one_with_a_password():
 def test_the_bytes_of_a_header_do_not_matter():
     header = b"Content-Type: Image/J\xe4\xff; x=\xc3\xa4\r\nX-Robots-Tag: \xfc\r\nRetry-After: \xb2\r\n"
     with recorder(header) as host:
-        answer = fetch(host, f"http://{host.netloc}/")
-        assert (answer.status, answer.type, answer.wait) == (200, "image/j\xe4\xff", 0)
+        response = fetch(host, f"http://{host.netloc}/")
+        assert (response.status, response.type, response.wait) == (200, "image/j\xe4\xff", 0)
 
 
 @pytest.mark.parametrize(
@@ -151,5 +151,5 @@ def test_how_hosts_are_written(url, asked):
 )
 def test_what_is_no_address_is_said_and_stops_no_other(url):
     with recorder() as host, Fetcher(host.allowed) as fetcher:
-        came = dict(fetcher.fetch_pictures([url, f"http://{host.netloc}/x"]))
+        came = dict(fetcher.fetch_images([url, f"http://{host.netloc}/x"]))
         assert "is no address" in str(came[url]) and not came[f"http://{host.netloc}/x"].body

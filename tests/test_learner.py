@@ -49,8 +49,8 @@ class Wrapped(nn.Module):
         super().__init__()
         self.inner = network()
 
-    def forward(self, pictures):
-        return self.inner(pictures)
+    def forward(self, images):
+        return self.inner(images)
 
 
 def loaders(photos, *blocks, getters=(fv.noop, kind), item=CROP, **options):
@@ -114,17 +114,17 @@ PICKLE_ONLY = {
 
 def assert_same_as_fastai(classifier, learn, photos):
     files = sorted(photos.iterdir())
-    answers = classifier.predict_many(files)
-    for file, answer in zip(files, answers, strict=True):
+    predictions = classifier.predict_many(files)
+    for file, prediction in zip(files, predictions, strict=True):
         with learn.no_bar():
             label, _, probabilities = learn.predict(file)
-        assert answer.label == str(label)
-        assert list(answer.probabilities) == sorted(
-            answer.probabilities, key=lambda label: -answer.probabilities[label]
+        assert prediction.label == str(label)
+        assert list(prediction.probabilities) == sorted(
+            prediction.probabilities, key=lambda label: -prediction.probabilities[label]
         )
-        ours = [answer.probabilities[label] for label in classifier.labels]
+        ours = [prediction.probabilities[label] for label in classifier.labels]
         assert ours == pytest.approx(probabilities.tolist(), abs=1e-4)
-    return answers
+    return predictions
 
 
 @pytest.mark.parametrize("case", READ)
@@ -159,8 +159,8 @@ def test_losses_of_pytorch_mean_softmax(photos, tmp_path, loss):
         expected = learn.get_preds(dl=learn.dls.test_dl(sorted(photos.iterdir())))[0].softmax(1).numpy()
     compile_export(path)
     for classifier in (open_pickle(path), load_classifier(path)):
-        answers = classifier.predict_many(sorted(photos.iterdir()))
-        found = [[answer.probabilities[label] for label in classifier.labels] for answer in answers]
+        predictions = classifier.predict_many(sorted(photos.iterdir()))
+        found = [[prediction.probabilities[label] for label in classifier.labels] for prediction in predictions]
         assert found == pytest.approx(expected, abs=1e-4)
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, python
 from PIL import Image
 
-from icon_classifier.images import PictureError, open_picture
+from icon_classifier.images import ImageError, open_image
 from icon_classifier.model.card import Card, sha256_of
 from icon_classifier.model.classifier import ExportError, load_classifier, open_onnx, open_pickle
 from icon_classifier.model.preprocessing import prepare
@@ -21,8 +21,8 @@ SEED = 0  # of the untrained networks; the tests hold with any
 SIZES = [(64, 64), (500, 375), (375, 500), (1280, 720), (12, 9), (33, 57), (1500, 40), (40, 1500), (48, 48), (49, 50)]
 
 
-def pictures():
-    """300 pictures as uploads are: of all shapes and modes, turned by EXIF, opened by `open_picture`."""
+def uploads():
+    """300 pictures as uploads are: of all shapes and modes, turned by EXIF, opened by `open_image`."""
     rng, made = random.Random(1), []
     glyphs = [find_glyphs(label) for label in LABELS]
     for number in range(300):
@@ -33,8 +33,8 @@ def pictures():
             image.putalpha(Image.linear_gradient("L").resize(image.size))
         if mode == "RGB":
             image.getexif()[0x0112] = 1 + number % 8
-        made.append(open_picture(image))
-    assert len({picture.size for picture in made}) >= 10
+        made.append(open_image(image))
+    assert len({each.size for each in made}) >= 10
     return made
 
 
@@ -69,11 +69,11 @@ def photos(tmp_path_factory):
     return folder
 
 
-def planted(photos, item, batch, arch, pictures):
-    """An untrained Learner whose scores for `pictures` are spread as a trained one's may be: no label wins always.
+def planted(photos, item, batch, arch, images):
+    """An untrained Learner whose scores for `images` are spread as a trained one's may be: no label wins always.
 
-    Its last layer gives the principal components of what it gets from `pictures`, so that the scores vary in every
-    direction, with a standard deviation of 3. Half of `pictures` are in distribution.
+    Its last layer gives the principal components of what it gets from `images`, so that the scores vary in every
+    direction, with a standard deviation of 3. Half of `images` are in distribution.
     """
     import torch
     from fastai.vision import all as fv
@@ -92,7 +92,7 @@ def planted(photos, item, batch, arch, pictures):
     dls = block.dataloaders(photos / "sample", bs=16, num_workers=0)
     fv.set_seed(SEED)
     learn = fv.vision_learner(dls, arch, pretrained=False)
-    features, _ = features_and_scores(learn, pictures)
+    features, _ = features_and_scores(learn, images)
     head = parts(learn.model)[2]
     with torch.no_grad():
         given = head[:-1](features)
@@ -103,7 +103,7 @@ def planted(photos, item, batch, arch, pictures):
         last.bias.copy_(-weight @ given.mean(0))
         _, _, components = torch.linalg.svd(features - features.mean(0), full_matrices=False)
     learn.ood_detector = dict(mean=features.mean(0), components=components[:10].clone(), weight=1.0, threshold=0.0)
-    ood_scores = Network(learn.model, learn.ood_detector).ood_score(*features_and_scores(learn, pictures)).sort().values
+    ood_scores = Network(learn.model, learn.ood_detector).ood_score(*features_and_scores(learn, images)).sort().values
     middle = slice(len(ood_scores) // 3, 2 * len(ood_scores) // 3)
     gap = middle.start + int((ood_scores[1:] - ood_scores[:-1])[middle].argmax())
     learn.ood_detector["threshold"] = float(ood_scores[gap : gap + 2].mean())  # where rounding moves nothing across
@@ -112,7 +112,7 @@ def planted(photos, item, batch, arch, pictures):
 
 def same_labels(ours, theirs):
     """Whether two lists of predictions agree in the label, but where the two likeliest were as good as equal."""
-    close = [np.ptp(sorted(answer.probabilities.values())[-2:]) <= 2e-3 for answer in theirs]
+    close = [np.ptp(sorted(prediction.probabilities.values())[-2:]) <= 2e-3 for prediction in theirs]
     return all(a.label == b.label or tie for a, b, tie in zip(ours, theirs, close, strict=True))
 
 
@@ -123,7 +123,7 @@ def test_parity(name, photos, tmp_path):
 
     from icon_classifier.training.export import compile_export, presizing_of
 
-    asked = pictures()
+    asked = uploads()
     learn = planted(photos, *rules()[name], asked)
     with learn.no_bar(), learn.no_logging():
         learn.export((tmp_path / "export.pkl").absolute())
@@ -133,18 +133,20 @@ def test_parity(name, photos, tmp_path):
         inputs = np.concatenate([batch[0].cpu().numpy() for batch in batches])
         expected = learn.get_preds(dl=learn.dls.test_dl(asked, num_workers=0))[0].numpy()
     assert type(onnx).__name__ == "OnnxClassifier"
-    ours = torch.tensor(np.stack([prepare(picture, card.preprocessing) for picture in asked]))
+    ours = torch.tensor(np.stack([prepare(image, card.preprocessing) for image in asked]))
     ours = presizing_of(learn.dls)(ours).numpy()
     # fastai's augmentation samples validation pictures on a grid that is the identity up to rounding
     assert np.abs(ours - inputs).max() < 2e-3
-    answers = onnx.predict_many(asked)
-    probabilities = np.array([[answer.probabilities[label] for label in onnx.labels] for answer in answers])
+    predictions = onnx.predict_many(asked)
+    probabilities = np.array([[prediction.probabilities[label] for label in onnx.labels] for prediction in predictions])
     assert np.abs(probabilities - expected).max() <= 1e-3
     tie = np.ptp(np.sort(expected)[:, -2:], axis=1) <= 2e-3
-    best = [answer.label == onnx.labels[i] for answer, i in zip(answers, expected.argmax(1), strict=True)]
+    best = [prediction.label == onnx.labels[i] for prediction, i in zip(predictions, expected.argmax(1), strict=True)]
     assert (best | tie).all() and tie.mean() < 0.05
-    assert len({answer.label for answer in answers}) >= 2 and np.ptp(expected) > 0.5  # not one answer for all
-    assert {answer.is_ood for answer in answers} == {True, False}
+    assert (
+        len({prediction.label for prediction in predictions}) >= 2 and np.ptp(expected) > 0.5
+    )  # not one answer for all
+    assert {prediction.is_ood for prediction in predictions} == {True, False}
 
 
 @pytest.fixture(scope="module")
@@ -198,12 +200,12 @@ def test_many_at_once_are_as_one_by_one(photos, both):
     asked = everything(photos)[::2]
     assert len(asked) > 16  # more than go through the network together
     for classifier in both:
-        many = classifier.predict_many(picture for picture in asked)
-        single = [classifier.predict(picture) for picture in asked]
+        many = classifier.predict_many(image for image in asked)
+        single = [classifier.predict(image) for image in asked]
         assert same_labels(many, single)
         assert [a.probability for a in many] == pytest.approx([a.probability for a in single], abs=1e-5)
         assert classifier.predict_many([]) == [] and single[0].heatmap is None
-        with pytest.raises(PictureError):
+        with pytest.raises(ImageError):
             classifier.predict_many([asked[0], b"<html>"])
 
 
@@ -234,8 +236,8 @@ def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, u
     monkeypatch.setattr(export, "CLOSE", 1.0)
     full, small = finished / "export.onnx", shutil.copy(finished / "export.onnx", tmp_path)
     before = load_classifier(finished / "export.pkl").card
-    valid = [(picture, None) for picture in drawings(photos, "sample/valid")]
-    train = [(picture, None) for picture in drawings(photos, "sample/train")]
+    valid = [(image, None) for image in drawings(photos, "sample/valid")]
+    train = [(image, None) for image in drawings(photos, "sample/train")]
     card = export._make_smaller(tmp_path / "export.onnx", before, train, valid)
     assert [file.name for file in tmp_path.iterdir()] == ["export.onnx"]
     assert card.onnx["precision"] == ("int8" if used else "fp32") and card.onnx["sha256"] == sha256_of(small)
@@ -246,11 +248,11 @@ def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, u
         assert sha256_of(small) == sha256_of(full)
         return
     assert os.path.getsize(small) < 0.35 * os.path.getsize(full)
-    answers = [open_onnx(path, card).predict_many(picture for picture, _ in valid) for path in (full, small)]
+    predictions = [open_onnx(path, card).predict_many(image for image, _ in valid) for path in (full, small)]
     names, probabilities = zip(
         *(
             ([a.label for a in each], np.array([[a.probabilities[label] for label in LABELS] for a in each]))
-            for each in answers
+            for each in predictions
         ),
         strict=True,
     )
@@ -308,17 +310,17 @@ def test_an_export_cut_short_anywhere_leaves_a_whole_one(export, monkeypatch):
 
 
 def test_the_twin_is_used_as_long_as_it_fits(export, photos):
-    picture = photos / "sample/valid/star/material-001.png"
+    image = photos / "sample/valid/star/material-001.png"
     with_pickle = load_classifier(export / "export.pkl")
     pickle = (export / "export.pkl").read_bytes()
     (export / "export.pkl").unlink()
     alone = load_classifier(export / "export.pkl")
     assert [type(c).__name__ for c in (with_pickle, alone)] == ["OnnxClassifier"] * 2
-    assert with_pickle.predict(picture) == alone.predict(picture)
+    assert with_pickle.predict(image) == alone.predict(image)
     (export / "export.pkl").write_bytes(pickle + b" ")  # another pickle, as when a new one is copied in
     stale = load_classifier(export / "export.pkl")
     assert type(stale).__name__ == "PickleClassifier" and stale.card is None
-    assert stale.predict(picture).probability == pytest.approx(alone.predict(picture).probability, abs=1e-3)
+    assert stale.predict(image).probability == pytest.approx(alone.predict(image).probability, abs=1e-3)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "swapped"])
@@ -346,7 +348,7 @@ def test_a_network_that_onnx_lacks_is_refused_in_words(finished, tmp_path):
     from icon_classifier.training.export import CompileError, compile_export
 
     learn = load_learner(finished / "export.pkl")
-    learn.model[0].register_forward_pre_hook(lambda _, pictures: (fft2(pictures[0]).real,))
+    learn.model[0].register_forward_pre_hook(lambda _, images: (fft2(images[0]).real,))
     learn.export((tmp_path / "export.pkl").absolute())
     with pytest.raises(CompileError, match="PyTorch cannot write this network as ONNX"):
         compile_export(tmp_path / "export.pkl")
@@ -382,8 +384,8 @@ def test_nothing_is_sent_and_neither_fastai_nor_torch_is_loaded(finished, photos
         home = tmp_path / str(quiet)
         home.mkdir()
         env = {"HOME": str(home), "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "" if quiet else "0"}
-        picture = str(photos / "sample/valid/star/material-001.png")
-        code = LOAD.format(quiet=quiet, path=str(finished / "export.pkl"), picture=picture)
+        image = str(photos / "sample/valid/star/material-001.png")
+        code = LOAD.format(quiet=quiet, path=str(finished / "export.pkl"), image=image)
         run = python("-c", code, environment=".venv-page", env=env)
         assert run.returncode == 0, run.stderr
         traces[quiet] = (run.stdout.split(), [file for file in home.rglob("*") if file.is_file()])

@@ -27,11 +27,11 @@ def folder(tmp_path):
         (folder / name / "more").mkdir(parents=True)
         for i in range(3):
             (folder / name / f"{i}.JPG").write_bytes(icon("heart", i + (name > "e") * 10))
-    picture = Image.new("RGB", (1600, 900), "navy")
-    picture.save(folder / "heart/big.png")
+    image = Image.new("RGB", (1600, 900), "navy")
+    image.save(folder / "heart/big.png")
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
-    picture.save(folder / "heart/turned.jpg", exif=exif)
+    image.save(folder / "heart/turned.jpg", exif=exif)
     (folder / "heart/broken.jpg").write_bytes(b"<html>not found</html>")
     (folder / "heart/.DS_Store").write_bytes(b"x")
     (folder / ".excluded/heart").mkdir(parents=True)
@@ -126,12 +126,12 @@ def test_a_manifest_is_such_a_list(tmp_path):
     assert names[0] == names[1] and len(names[0]) == 3
 
 
-def img2dataset(folder, pictures, kind, suffix="jpg"):
-    """Write `pictures` as img2dataset 1.4x does: shards, a jpg and a json a picture, and the caption as txt.
+def img2dataset(folder, images, kind, suffix="jpg"):
+    """Write `images` as img2dataset 1.4x does: shards, a jpg and a json a picture, and the caption as txt.
 
     What failed has no files; it is in the shard's parquet only. A label may be None, or bytes for the whole JSON.
     """
-    for number, (label, body) in enumerate(pictures):
+    for number, (label, body) in enumerate(images):
         shard, key = f"{number // 3:05}", f"{number // 3:05}{number % 3:04}"
         caption = None if isinstance(label, bytes) else label
         about = dict(caption=caption, url=f"https://example.org/{number}.jpg", key=key, status="success",
@@ -168,8 +168,8 @@ def saved(name, number, suffix):
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("kind", ["files", "webdataset"])
 def test_what_img2dataset_wrote(tmp_path, kind, suffix):
-    pictures = [(name, saved(name, i, suffix)) for i in range(4) for name in ("heart", "star")]
-    img2dataset(tmp_path / "million", pictures, kind, suffix)
+    images = [(name, saved(name, i, suffix)) for i in range(4) for name in ("heart", "star")]
+    img2dataset(tmp_path / "million", images, kind, suffix)
     assert gather_from(tmp_path / "million", tmp_path / "out") == {"heart": 3, "star": 4}
     rows = Manifest(tmp_path / "out").rows
     assert {row["url"] for row in rows} == {f"https://example.org/{i}.jpg" for i in range(8) if i != 4}

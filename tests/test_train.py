@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from standin.photos import icon
 
 from icon_classifier.dataset.manifest import Manifest
-from icon_classifier.images import open_picture
+from icon_classifier.images import open_image
 from icon_classifier.model.card import Card
 from icon_classifier.model.card_text import facts
 from icon_classifier.model.preprocessing import prepare
@@ -49,8 +49,8 @@ def test_the_lesson_is_visible(site):
         assert line in source
     html = [o.data.get("text/html", "") for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
     assert any("error_rate" in table and "valid_loss" in table for table in html)
-    pictures = [o for c in notebook.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(pictures) >= 4  # contact sheet, batch, confusion matrix, top losses
+    images = [o for c in notebook.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(images) >= 4  # contact sheet, batch, confusion matrix, top losses
 
 
 def test_a_folder_of_ones_own_with_the_cleaners_choices(site, tmp_path):
@@ -226,7 +226,7 @@ def test_training_sees_what_the_page_sees(tmp_path, kind):
     rule = preprocessing_of(learn.dls)
     for file, seen in zip(files, batch, strict=True):
         original = tmp_path / rows[Path(file).relative_to(photos).as_posix()]
-        served = prepare(open_picture(original.read_bytes()), rule)
+        served = prepare(open_image(original.read_bytes()), rule)
         difference = np.abs(seen - served)
         # JPEG's error, measured: 0.1 to 0.7 levels of 255 on average, 7 at most
         assert difference.mean() * 255 < 2 and np.quantile(difference, 0.99) * 255 < 8

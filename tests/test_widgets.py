@@ -73,7 +73,7 @@ def give(page, *contents, name="picture.jpg"):
 
 def read(page):
     """What stands on the cards."""
-    return [card.value for card in page.answers.children]
+    return [card.value for card in page.predictions.children]
 
 
 def test_five_hundred_bad_files(page, good):
@@ -144,7 +144,7 @@ def test_messages_that_no_browser_of_ours_sends(page, good):
     send(page, {"begin": 1_000_000})
     for _ in range(30):
         send(page, {"name": MARKUP, "address": MARKUP}, good)
-    assert len(page.answers.children) == page.upload.most and not any(MARKUP in words for words in read(page))
+    assert len(page.predictions.children) == page.upload.most and not any(MARKUP in words for words in read(page))
     send(page, {"begin": 1})
     send(page, {"name": "a folder", "address": ""})
     assert "If it is a folder" in read(page)[0]
@@ -153,9 +153,9 @@ def test_messages_that_no_browser_of_ours_sends(page, good):
 
 
 def test_names_are_text():
-    answer = Prediction(MARKUP, 0.9, {MARKUP: 0.9, "b": 0.1}, False, "Odd.")
-    shown = bars(answer.probabilities) + unfold(MARKUP, [MARKUP]) + table([[MARKUP]])
-    shown += figure(MARKUP, "blob:1", MARKUP) + figure(MARKUP, "blob:1", answer=answer)
+    prediction = Prediction(MARKUP, 0.9, {MARKUP: 0.9, "b": 0.1}, False, "Odd.")
+    shown = bars(prediction.probabilities) + unfold(MARKUP, [MARKUP]) + table([[MARKUP]])
+    shown += figure(MARKUP, "blob:1", MARKUP) + figure(MARKUP, "blob:1", prediction=prediction)
     assert "<img src=x" not in shown and shown.count("&lt;img") == 10
 
 

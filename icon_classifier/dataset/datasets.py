@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..images import PictureError, open_picture
+from ..images import ImageError, open_image
 from .exclude import EXCLUDED_FOLDER, move_photo
 from .ingest import MAX_SIDE, write_photo
 from .labels import safe_name
-from .layout import find_pictures
+from .layout import find_images
 from .manifest import FORGOTTEN, Manifest, is_dataset, writing
 
 RESERVED = {"sample", "search"}  # sources whose photos lie in the folders of these names
@@ -59,18 +59,18 @@ def normalize_added(manifest):
     """
     photos, count = manifest.photos, 0
     listed = {row["file"] for row in manifest.rows}
-    for file, split, _ in find_pictures(photos):
+    for file, split, _ in find_images(photos):
         folder = "/".join(file.split("/")[: 2 if split else 1])
         path = photos / file
         if file in listed or (path.parent == photos / folder and _is_normal(path)):
             continue
         try:
             body = path.read_bytes()
-            picture = open_picture(body, longest=MAX_SIDE)
-        except (PictureError, OSError):
+            image = open_image(body, longest=MAX_SIDE)
+        except (ImageError, OSError):
             continue
         with writing(photos):
-            write_photo(photos / folder / f"{hashlib.sha256(body).hexdigest()[:16]}.jpg", picture)
+            write_photo(photos / folder / f"{hashlib.sha256(body).hexdigest()[:16]}.jpg", image)
             move_photo(path, photos / EXCLUDED_FOLDER / file)
         count += 1
     return count

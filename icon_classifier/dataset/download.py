@@ -25,7 +25,7 @@ MAX_RETRY_AFTER = 5  # s; a host that wants a longer pause is left alone until t
 
 
 @dataclass
-class Answer:
+class Response:
     """What a server sent: its status, the type without parameters, the body, and the seconds of Retry-After (or 0)."""
 
     status: int
@@ -79,24 +79,24 @@ class Fetcher:
         await self._pool.aclose()
 
     def fetch(self, url, method="GET", headers=None, content=None, seconds=None):
-        """Fetch one address and return its `Answer`, whatever its status; raise `FetchError`."""
+        """Fetch one address and return its `Response`, whatever its status; raise `FetchError`."""
         ask = self._ask(url, method, headers or {}, content, None, seconds or self.seconds)
         return asyncio.run_coroutine_threadsafe(ask, self._loop).result()
 
-    def fetch_pictures(self, urls):
-        """Yield (url, `Answer` or `FetchError`) as they arrive; no more than `at_once` are ahead of the caller."""
+    def fetch_images(self, urls):
+        """Yield (url, `Response` or `FetchError`) as they arrive; no more than `at_once` are ahead of the caller."""
         arrived, urls, under_way = queue.SimpleQueue(), iter(urls), 0
         for url in islice(urls, self.at_once):
-            asyncio.run_coroutine_threadsafe(self._picture(url, arrived), self._loop)
+            asyncio.run_coroutine_threadsafe(self._image(url, arrived), self._loop)
             under_way += 1
         while under_way:
             yield arrived.get()
             under_way -= 1
             for url in islice(urls, 1):
-                asyncio.run_coroutine_threadsafe(self._picture(url, arrived), self._loop)
+                asyncio.run_coroutine_threadsafe(self._image(url, arrived), self._loop)
                 under_way += 1
 
-    async def _picture(self, url, arrived):
+    async def _image(self, url, arrived):
         try:
             arrived.put((url, await self._polite(url)))
         except FetchError as error:
@@ -114,9 +114,9 @@ class Fetcher:
                     raise host.closed
                 await asyncio.sleep(max(0, host.resume - time.monotonic()))
                 try:
-                    answer = await self._ask(url, "GET", {"User-Agent": USER_AGENT}, None, IMAGE_TYPES, self.seconds)
+                    response = await self._ask(url, "GET", {"User-Agent": USER_AGENT}, None, IMAGE_TYPES, self.seconds)
                     host.answered = True
-                    return answer
+                    return response
                 except FetchError as error:
                     host.answered |= error.status != ""
                     host.silent += error.status == "" and error.again
@@ -141,9 +141,9 @@ class Fetcher:
 
                 url = as_ascii(url)
                 for _ in range(MAX_REDIRECTS + 1):
-                    answer, url = await self._hop(url, method, headers, content, types, earn)
-                    if answer:
-                        return answer
+                    response, url = await self._hop(url, method, headers, content, types, earn)
+                    if response:
+                        return response
             raise FetchError(f"It redirects more than {MAX_REDIRECTS} times.")
         except TimeoutError:
             spent = asyncio.get_running_loop().time() - began
@@ -154,7 +154,7 @@ class Fetcher:
             raise FetchError(f"This is no address that can be fetched: {error}.") from None
 
     async def _hop(self, url, method, headers, content, types, earn):
-        """One request: its `Answer`, or None and the address that it leads to; tell `earn` what has arrived."""
+        """One request: its `Response`, or None and the address that it leads to; tell `earn` what has arrived."""
         asked, host = request_of(url)
         headers = {"Host": host, "Accept-Encoding": "identity", **headers}
         async with self._pool.stream(method, asked, headers=list(headers.items()), content=content) as response:
@@ -174,7 +174,7 @@ class Fetcher:
                 if len(body) > self.max_bytes:
                     raise FetchError(f"It is larger than {self.max_bytes / 1e6:.3g} MB.", status)
         body = self._decompress(bytes(body), header.get("content-encoding", ""), status)
-        return Answer(status, kind, body, seconds_of(header.get("retry-after", ""))), url
+        return Response(status, kind, body, seconds_of(header.get("retry-after", ""))), url
 
     def _decompress(self, body, encoding, status):
         if encoding in ("", "identity"):

@@ -16,7 +16,7 @@ from .manifest import (
     OPEN,
     REFUSED,
     SAME_ADDRESS,
-    SAME_PICTURE,
+    SAME_IMAGE,
     UNWANTED,
     WITHDRAWN,
     asked,
@@ -145,13 +145,13 @@ def _update(manifest, row, origin, link, folder, bodies):
         if file and not same:
             move_photo(excluded / file, photos / place)
         if same:
-            manifest.change(row, decision=REFUSED, reason=same_picture(same), file="")
+            manifest.change(row, decision=REFUSED, reason=same_image(same), file="")
         elif file and (photos / place).exists():
             manifest.change(row, decision=KEPT, reason="")
             bodies[row["sha256"]] = row
         else:
             manifest.reopen(row)
-    elif row["decision"] == REFUSED and row["reason"].startswith(SAME_PICTURE) and not same:
+    elif row["decision"] == REFUSED and row["reason"].startswith(SAME_IMAGE) and not same:
         manifest.reopen(row)
     elif row["decision"] in (KEPT, REFUSED, EXCLUDED) and _has_changed(link, row):
         bodies.pop(row["sha256"], None)
@@ -163,8 +163,8 @@ def _update(manifest, row, origin, link, folder, bodies):
         manifest.reopen(row)  # its folder was deleted
 
 
-def same_picture(row):
-    return f"{SAME_PICTURE}{row['url']} ({row['label']})."
+def same_image(row):
+    return f"{SAME_IMAGE}{row['url']} ({row['label']})."
 
 
 def _has_changed(link, row):

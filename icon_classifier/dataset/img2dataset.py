@@ -18,9 +18,9 @@ def of_shards(source, left_out):
         for file in sorted(shard.iterdir()):
             known.setdefault(file.stem, {})[file.suffix.lower()] = file
         for key, files in known.items():
-            picture = next((file for suffix, file in files.items() if suffix in SUFFIXES), None)
+            image = next((file for suffix, file in files.items() if suffix in SUFFIXES), None)
             about = files[".json"].read_bytes() if ".json" in files else None
-            found = dict(read=partial(read_file, picture), size=picture.stat().st_size) if picture else {}
+            found = dict(read=partial(read_file, image), size=image.stat().st_size) if image else {}
             if link := _of_img2dataset(f"{shard.name}/{key}", about, found, left_out):
                 some = True
                 yield link

@@ -3,10 +3,10 @@
 import hashlib
 import io
 
-from ..images import PictureError, open_picture
+from ..images import ImageError, open_image
 from .exclude import EXCLUDED_FOLDER, move_photo
 from .files import write_whole
-from .follow import same_picture
+from .follow import same_image
 from .links import FetchError, SourceError
 from .manifest import (
     END,
@@ -76,7 +76,7 @@ def list_links(manifest, label, query, links, more=False):
 def take(manifest, folder, rows, arrivals):
     """Yield each of `rows` (open ones) once it is decided, as its picture arrives.
 
-    `arrivals`: (url, what came) in any order: an `Answer` or an exception from `Fetcher.fetch_pictures`, or a function
+    `arrivals`: (url, what came) in any order: an `Response` or an exception from `Fetcher.fetch_images`, or a function
     that returns the bytes.
     """
     rows = {row["url"]: row for row in rows}
@@ -105,21 +105,21 @@ def _decide(photos, folder, bodies, came):
         if same and same["decision"] == FORGOTTEN:
             return dict(decision=FORGOTTEN, reason=UNWANTED, title="")
         if same:
-            return facts | dict(decision=REFUSED, reason=same_picture(same))
-        picture = open_picture(body, longest=MAX_SIDE)
-    except (PictureError, SourceError) as error:
+            return facts | dict(decision=REFUSED, reason=same_image(same))
+        image = open_image(body, longest=MAX_SIDE)
+    except (ImageError, SourceError) as error:
         return facts | dict(decision=REFUSED, reason=str(error))
     except OSError as error:
         return facts | dict(decision=LATER, reason=f"It cannot be read: {error.strerror or error}.")
     file = f"{folder}/{facts['sha256'][:16]}.jpg"
     with writing(photos):
-        write_photo(photos / file, picture)
-    return facts | dict(decision=KEPT, reason="", file=file, width=picture.width, height=picture.height)
+        write_photo(photos / file, image)
+    return facts | dict(decision=KEPT, reason="", file=file, width=image.width, height=image.height)
 
 
-def write_photo(path, picture):
-    """Write `picture` as JPEG in one step: at `path` there is a whole file or none."""
+def write_photo(path, image):
+    """Write `image` as JPEG in one step: at `path` there is a whole file or none."""
     data = io.BytesIO()
-    picture.save(data, "JPEG", quality=90)
+    image.save(data, "JPEG", quality=90)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, data.getvalue())

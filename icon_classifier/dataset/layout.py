@@ -18,7 +18,7 @@ def is_label(folder):
     return not folder.startswith(".") and folder.casefold() not in {*SKIPPED, MODELS}
 
 
-def find_pictures(folder, left_out=None):
+def find_images(folder, left_out=None):
     """Return [(path below `folder` with slashes, split or "", label)] for the pictures in it, by the rule."""
     left_out = Counter() if left_out is None else left_out
     return labelled_of(sorted(_walk(Path(folder), left_out)), left_out)

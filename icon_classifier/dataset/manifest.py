@@ -28,7 +28,7 @@ END = "end"  # no link: the search had no more than the rows before
 OPEN = (FOUND, LATER)
 UNWANTED = "It was asked to be forgotten."
 SAME_ADDRESS = "The same address came up "  # how the reason begins of what is left out because it is there already
-SAME_PICTURE = "The same picture as "
+SAME_IMAGE = "The same picture as "
 OURS = {"label", "url", "decision"}  # the columns by which a manifest is told from another list of that name
 
 

@@ -94,11 +94,11 @@ class _Session:
         try:
             if left <= 0:
                 raise FetchError("It was not done in time.")
-            answer = self.fetcher.fetch(url, method, headers, content, seconds=left)
+            response = self.fetcher.fetch(url, method, headers, content, seconds=left)
         except FetchError as error:
             raise SearchError(f"The search engine cannot be reached. {str(error).rstrip('.')}") from None
-        if answer.status in REFUSALS:
-            raise SearchRefused(answer.status, answer.wait)
-        if answer.status != 200:
-            raise SearchError(f"The search engine is out of order (it answered {answer.status})")
-        return answer.body.decode("utf-8", errors="replace")
+        if response.status in REFUSALS:
+            raise SearchRefused(response.status, response.wait)
+        if response.status != 200:
+            raise SearchError(f"The search engine is out of order (it answered {response.status})")
+        return response.body.decode("utf-8", errors="replace")

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from .img2dataset import of_shards, of_tars
-from .layout import find_pictures, in_words, labelled_of, readable
+from .layout import find_images, in_words, labelled_of, readable
 from .links import LABEL, MAX_FILE_BYTES, URL, Link, SourceError, read_file
 from .manifest import END, EXCLUDED, FORGOTTEN, WITHDRAWN
 
@@ -58,7 +58,7 @@ def _some(labelled, source, left_out):
 
 def _of_folder(source, left_out):
     name = Path(os.path.abspath(source)).name
-    for file, split, label in _some(find_pictures(source, left_out), source, left_out):
+    for file, split, label in _some(find_images(source, left_out), source, left_out):
         path, size, changed = source / file, None, 0.0
         try:
             size, changed = path.stat().st_size, path.stat().st_mtime

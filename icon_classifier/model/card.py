@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import IconClassifierError
 from .card_form import check_card, check_form
 
-FORMAT = 1
+FORMAT = 2
 REMEDY = "Run the training notebook again."
 
 
@@ -68,9 +68,9 @@ class Card:
         known = {each.name: data[each.name] for each in fields(cls) if each.name in data}
         return cls(**{**known, "labels": tuple(data["labels"])})
 
-    def pictures(self):
+    def images(self):
         """Return the example pictures: a list of (label, bytes)."""
-        return [(label, base64.b64decode(picture, validate=True)) for label, picture in self.examples.items()]
+        return [(label, base64.b64decode(image, validate=True)) for label, image in self.examples.items()]
 
 
 def sha256_of(path):

@@ -111,8 +111,8 @@ def _check_figures(figures):
 
 
 def _check_examples(examples):
-    for label, picture in examples.items():
+    for label, image in examples.items():
         try:
-            base64.b64decode(picture, validate=True)
+            base64.b64decode(image, validate=True)
         except (TypeError, ValueError):
             raise ValueError(f"examples.{label} should be a picture in base64") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import IconClassifierError
-from ..images import open_picture
+from ..images import open_image
 from .card import Card, CardError, sha256_of
 from .preprocessing import prepare
 
@@ -59,22 +59,22 @@ class Classifier:
         self.labels = tuple(labels)
         self.card = card
 
-    def predict(self, picture, heatmap=False):
-        """Return the `Prediction` for bytes, a path or a PIL image; raises `PictureError` as `open_picture` does."""
-        return self.predict_many([picture], heatmap)[0]
+    def predict(self, image, heatmap=False):
+        """Return the `Prediction` for bytes, a path or a PIL image; raises `ImageError` as `open_image` does."""
+        return self.predict_many([image], heatmap)[0]
 
-    def predict_many(self, pictures, heatmap=False):
-        """Return a `Prediction` per picture, in order, `BATCH` at a time; raises `PictureError` at a bad one."""
-        pictures = iter(pictures)
+    def predict_many(self, images, heatmap=False):
+        """Return a `Prediction` per picture, in order, `BATCH` at a time; raises `ImageError` at a bad one."""
+        images = iter(images)
         wanted = ["scores", "ood_score"]
         if heatmap:
             wanted.append("ablated")
-        answers = []
-        while batch := list(islice(pictures, BATCH)):
-            found = self._run(map(open_picture, batch), wanted)  # one by one: an opened photo can take 40 MB
+        predictions = []
+        while batch := list(islice(images, BATCH)):
+            found = self._run(map(open_image, batch), wanted)  # one by one: an opened photo can take 40 MB
             for i in range(len(batch)):
-                answers.append(self._prediction({output: array[i] for output, array in found.items()}))
-        return answers
+                predictions.append(self._prediction({output: array[i] for output, array in found.items()}))
+        return predictions
 
     def _prediction(self, found):
         scores = found["scores"].astype(float)
@@ -164,7 +164,7 @@ class OnnxClassifier(Classifier):
     def _run(self, images, wanted):
         wanted = [output for output in self.outputs if output in wanted]
         pixels = np.stack([prepare(image, self.card.preprocessing) for image in images])
-        return dict(zip(wanted, self.session.run(wanted, {"pictures": pixels}, self.options), strict=True))
+        return dict(zip(wanted, self.session.run(wanted, {"images": pixels}, self.options), strict=True))
 
 
 def open_onnx(path, card):
@@ -200,7 +200,7 @@ class PickleClassifier(Classifier):
 
         with inference_mode():
             batches = self.learn.dls.test_dl(list(images), bs=self.batch, num_workers=0)
-            found = [self.network(pictures) for (pictures,) in batches]
+            found = [self.network(batch) for (batch,) in batches]
         known = [what for what in wanted if all(what in each for each in found)]
         return {what: [row.numpy() for each in found for row in each[what]] for what in known}
 

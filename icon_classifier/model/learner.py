@@ -54,7 +54,7 @@ def read_learner(path):
 def check(path, classifier):
     """Raise `ExportError` where a `PickleClassifier`, read from `path`, fails or predicts otherwise than fastai."""
     try:
-        difference = difference_from_fastai(classifier, classifier.learn, trial_pictures()[:2])
+        difference = difference_from_fastai(classifier, classifier.learn, trial_images()[:2])
     except Exception as error:  # a network and transforms of anybody's can raise anything
         why = str(error) if isinstance(error, ExportError) else f"fails on a picture ({_first_line(error)})."
         raise ExportError(f"{path} {why}") from error
@@ -64,26 +64,27 @@ def check(path, classifier):
         )
 
 
-def difference_from_fastai(classifier, learn, pictures):
-    """The largest difference between the probabilities that `classifier` and `learn` itself give to `pictures`.
+def difference_from_fastai(classifier, learn, images):
+    """The largest difference between the probabilities that `classifier` and `learn` itself give to `images`.
 
     That is, what `learn.predict` says: its own transforms and its own loss function's activation.
     """
     softmax_of = None if hasattr(learn.loss_func, "activation") else partial(functional.softmax, dim=-1)
     with learn.no_bar(), learn.no_logging():
-        loader = learn.dls.test_dl(list(pictures), bs=1, num_workers=0)
+        loader = learn.dls.test_dl(list(images), bs=1, num_workers=0)
         theirs = learn.get_preds(dl=loader, act=softmax_of)[0]  # PyTorch's own losses have no activation
     shape = "x".join(map(str, theirs.shape[1:]))
     n = len(classifier.labels)
     if shape != str(n):
         raise ExportError(f"cannot be used here: for its {n} labels its network gives {shape} numbers.")
     ours = [
-        [answer.probabilities[label] for label in classifier.labels] for answer in classifier.predict_many(pictures)
+        [prediction.probabilities[label] for label in classifier.labels]
+        for prediction in classifier.predict_many(images)
     ]
     return float(np.abs(theirs.cpu().numpy() - ours).max())
 
 
-def trial_pictures():
+def trial_images():
     """Colourful PIL images of many shapes, the same each time, to compare two classifiers on."""
     rng = np.random.default_rng(0)
     sizes = (400, 300), (300, 400), (224, 224), (64, 64), (17, 23), (1000, 60), (60, 1000), (801, 801)
@@ -121,10 +122,10 @@ def _another_kind(learn):
         return f"it takes {data.n_inp} inputs at a time"
     if len(data.tls) != 2:
         return f"it gives {len(data.tls) - 1} answers to a picture"
-    pictures, targets = ([_maker(transform) for transform in each.tfms.fs] for each in data.tls)
-    if PILImageBW in pictures:
+    images, targets = ([_maker(transform) for transform in each.tfms.fs] for each in data.tls)
+    if PILImageBW in images:
         return "it looks at grey pictures"
-    if PILImage not in pictures:
+    if PILImage not in images:
         return f"its input is not opened by PILImage.create, but by {' and '.join(map(called, data.tls[0].tfms.fs))}"
     if targets[-1] is not Categorize:
         known = [_TARGETS[maker.__name__] for maker in targets if maker.__name__ in _TARGETS]

@@ -42,11 +42,11 @@ class Network(nn.Module):
         self.parts = parts(model)
         self.ood_detector = ood_detector if self.parts else None
 
-    def forward(self, pictures):
+    def forward(self, images):
         if not self.parts:
-            return {"scores": self.model(pictures)}
+            return {"scores": self.model(images)}
         body, pool, head = self.parts
-        maps = body(pictures)
+        maps = body(images)
         features = pool(maps)
         found = {"scores": head(features)}
         if self.ood_detector:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from ..images import PictureError, open_picture
+from ..images import ImageError, open_image
 from ..model.card_text import LIMITS, facts, in_words
 from ..model.classifier import ExportError, Prediction
 from ..model.heatmap import overlay_heatmap
@@ -30,29 +30,29 @@ SERVER_ERROR = "Something went wrong on the server. Your picture is fine. Please
 
 
 @dataclass
-class Picture:
+class Upload:
     """A visitor's picture: its file name, its address in the browser, its bytes, and its problem or prediction."""
 
     name: str
     address: str
     content: bytes = b""
     problem: str = ""
-    answer: Prediction | None = None
+    prediction: Prediction | None = None
     widget: widgets.HTML = field(default_factory=widgets.HTML)
 
     def draw(self, address=None):
         """Show the picture with its problem or prediction; `address`: of another picture to show in its place."""
-        self.widget.value = render.figure(self.name, address or self.address, self.problem, self.answer)
+        self.widget.value = render.figure(self.name, address or self.address, self.problem, self.prediction)
 
     def in_words(self):
-        return self.problem or (render.in_a_sentence(self.answer) if self.answer else "")
+        return self.problem or (render.in_a_sentence(self.prediction) if self.prediction else "")
 
     def row(self):
         """Return the picture's row of the table."""
-        if not self.answer:
+        if not self.prediction:
             return self.name, "", "", self.problem
-        remark = "probably none of them" if self.answer.is_ood else ""
-        return self.name, self.answer.label, f"{self.answer.probability:.4f}", remark
+        remark = "probably none of them" if self.prediction.is_ood else ""
+        return self.name, self.prediction.label, f"{self.prediction.probability:.4f}", remark
 
 
 class IconPage:
@@ -61,7 +61,7 @@ class IconPage:
     `export`: the path of an export.pkl, or a classifier that `load_classifier` returned.
     The parts are widgets, to be laid out as one likes, or left out: `style` holds their looks, `about` says what the
     export can tell apart, `label`, `upload` and `button` are the lesson's, `note` says what goes on, `look` shows where
-    the model looked, `answers` has a card a picture, `table` a row, and `facts` unfolds what the card says.
+    the model looked, `predictions` has a card a picture, `table` a row, and `facts` unfolds what the card says.
     Every failure becomes a sentence beside its picture or in `note`; a visitor never sees a traceback.
     """
 
@@ -71,8 +71,8 @@ class IconPage:
         self.label = widgets.Label("Show it a picture of one of them, or several:")
         self.button = widgets.Button(description="Classify Icon", button_style="primary")
         self.look = widgets.Checkbox(description="Show where the model looked", indent=False)
-        self.answers = widgets.VBox()
-        self._pictures = []
+        self.predictions = widgets.VBox()
+        self._uploads = []
         self._coming = 0  # how many pictures the browser is sending
         self._missing = ""  # why there is no classifier
         self.classifier = None
@@ -82,12 +82,12 @@ class IconPage:
             self.about.value = escape(f"This page can tell apart {in_words(self.classifier.labels)}.")
             if card := self.classifier.card:
                 self.facts.value = render.unfold("About this model", [*facts(card), *LIMITS, NOT_STORED])
-                examples = [{"name": label, "content": jpeg} for label, jpeg in card.pictures()]
+                examples = [{"name": label, "content": jpeg} for label, jpeg in card.images()]
         except ExportError as error:
             self._missing = str(error)
             self.about.value = escape(self._missing)
         self.upload = Photos(examples=examples)
-        for part in "style about label upload button note look answers table facts".split():
+        for part in "style about label upload button note look predictions table facts".split():
             getattr(self, part).add_class(f"icon-{part}").add_class("icon-part")
         self._begin(0)
         self.upload.on_msg(self._receive)
@@ -101,16 +101,16 @@ class IconPage:
         if "begin" in message:
             self._begin(int(message["begin"]))
         elif "name" in message:
-            self._take(Picture(str(message["name"]), str(message["address"])), buffers)
+            self._take(Upload(str(message["name"]), str(message["address"])), buffers)
         else:
             self._say(NO_FILE)
 
     def _begin(self, number):
         """Remove the pictures and their predictions; the browser will send `number` new ones."""
-        self.answers.children = ()
-        for each in self._pictures:
+        self.predictions.children = ()
+        for each in self._uploads:
             each.widget.close()
-        self._pictures = []
+        self._uploads = []
         self._coming = min(number, self.upload.most)
         self.table.value = ""
         self.look.layout.display = "none"  # until there is a heatmap to show
@@ -119,62 +119,64 @@ class IconPage:
         self._say(f"This page takes {self._coming} pictures at a time; {left} were left out." if left else "")
 
     def _take(self, new, buffers):
-        if len(self._pictures) == self._coming:  # more than announced, which upload.js never sends
+        if len(self._uploads) == self._coming:  # more than announced, which upload.js never sends
             return
 
         def check():
             if not buffers:
-                raise PictureError("This file could not be read. If it is a folder, choose the pictures in it.")
-            if sum(len(each.content) for each in self._pictures) + len(buffers[0]) > MAX_UPLOAD_BYTES:
-                raise PictureError("These pictures are too large together. Choose fewer at a time.")
-            open_picture(buffers[0], longest=THUMBNAIL, most=MAX_PIXELS)
+                raise ImageError("This file could not be read. If it is a folder, choose the pictures in it.")
+            if sum(len(each.content) for each in self._uploads) + len(buffers[0]) > MAX_UPLOAD_BYTES:
+                raise ImageError("These pictures are too large together. Choose fewer at a time.")
+            open_image(buffers[0], longest=THUMBNAIL, most=MAX_PIXELS)
             new.content = bytes(buffers[0])
 
         self._kindly(check, new)
         new.draw()
-        self._pictures.append(new)
-        self.answers.children = [each.widget for each in self._pictures]
-        if len(self._pictures) == self._coming:
-            good = sum(not each.problem for each in self._pictures)
-            pictures = "1 picture" if good == 1 else f"{good} pictures"
-            ready = f"{pictures} to classify." if good else ""
-            self.upload.said = " ".join(filter(None, [*(each.problem for each in self._pictures), ready]))
+        self._uploads.append(new)
+        self.predictions.children = [each.widget for each in self._uploads]
+        if len(self._uploads) == self._coming:
+            good = sum(not each.problem for each in self._uploads)
+            images = "1 picture" if good == 1 else f"{good} pictures"
+            ready = f"{images} to classify." if good else ""
+            self.upload.said = " ".join(filter(None, [*(each.problem for each in self._uploads), ready]))
 
     # Answers come out
 
     def _classify(self, _button):
         """Classify the pictures without a prediction, so that a second press does not repeat the work."""
-        if self._missing or not self._pictures:
+        if self._missing or not self._uploads:
             return self._say(self._missing or "Choose a picture first, then press the button.")
-        waiting = [each for each in self._pictures if each.content and not each.answer]
+        waiting = [each for each in self._uploads if each.content and not each.prediction]
         for number, each in enumerate(waiting, 1):
             self.note.value = f'<span class="icon-busy">Looking at picture {number} of {len(waiting)} …</span>'
             each.problem = ""
             self._kindly(lambda each=each: self._predict(each), each)
             each.draw()
         if waiting:
-            several = len(self._pictures) > 1
-            self.table.value = render.table(each.row() for each in self._pictures) if several else ""
-            told = [f"{each.name}: {each.in_words()}" if several else each.in_words() for each in self._pictures]
+            several = len(self._uploads) > 1
+            self.table.value = render.table(each.row() for each in self._uploads) if several else ""
+            told = [f"{each.name}: {each.in_words()}" if several else each.in_words() for each in self._uploads]
             self.note.value = ""
             self.upload.said = " ".join(told)
-            if any(each.answer and each.answer.heatmap is not None for each in self._pictures):
+            if any(each.prediction and each.prediction.heatmap is not None for each in self._uploads):
                 self.look.layout.display = ""
 
     def _predict(self, each):
         card = self.classifier.card
-        each.answer = self.classifier.predict(each.content, heatmap=bool(card and card.preprocessing))
+        each.prediction = self.classifier.predict(each.content, heatmap=bool(card and card.preprocessing))
 
     def _draw(self):
         """Show the pictures again, with the heatmap over them if the checkbox is ticked."""
-        for each in self._pictures:
-            if each.answer and each.answer.heatmap is not None:
+        for each in self._uploads:
+            if each.prediction and each.prediction.heatmap is not None:
                 self._kindly(lambda each=each: each.draw(self._heated(each) if self.look.value else None), each)
 
     def _heated(self, each):
         """Return a data URL of the picture with the heatmap over it."""
-        image, jpeg = open_picture(each.content, longest=THUMBNAIL), io.BytesIO()
-        overlay_heatmap(image, each.answer.heatmap, self.classifier.card.preprocessing).save(jpeg, "JPEG", quality=85)
+        image, jpeg = open_image(each.content, longest=THUMBNAIL), io.BytesIO()
+        overlay_heatmap(image, each.prediction.heatmap, self.classifier.card.preprocessing).save(
+            jpeg, "JPEG", quality=85
+        )
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
 
     # Words
@@ -190,7 +192,7 @@ class IconPage:
         try:
             with decode_lock():
                 action()
-        except PictureError as error:
+        except ImageError as error:
             about.problem = str(error)
         except Exception:
             log.exception("the page failed")

@@ -6,22 +6,22 @@ MAX_BARS = 5  # for the most probable labels; the others are counted
 CERTAINTY = (0.95, "Almost certainly"), (0.8, "Very likely"), (0.5, "Probably"), (0, "Perhaps")
 
 
-def in_a_sentence(answer):
+def in_a_sentence(prediction):
     """Return a `Prediction` as a sentence."""
-    if answer.is_ood:
-        return f"This is probably none of them; {answer.label} is only the nearest guess. {answer.reason}"
-    return f"{next(words for least, words in CERTAINTY if answer.probability >= least)} {answer.label}."
+    if prediction.is_ood:
+        return f"This is probably none of them; {prediction.label} is only the nearest guess. {prediction.reason}"
+    return f"{next(words for least, words in CERTAINTY if prediction.probability >= least)} {prediction.label}."
 
 
-def figure(name, address, problem="", answer=None):
-    """Render a picture, which the browser has at `address`, with a `problem`, a prediction (`answer`), or neither."""
+def figure(name, address, problem="", prediction=None):
+    """Render a picture, which the browser has at `address`, with a `problem`, a prediction (`prediction`), or neither."""
     alt = "" if problem else escape(name)  # where there is a problem the caption says the name
     words = f'<p class="icon-name">{escape(name)}</p><p class="icon-problem">{escape(problem)}</p>' if problem else ""
-    if answer:
-        line = f"Prediction: {answer.label}; Probability: {answer.probability:.4f}"
-        words = f"<p>{escape(in_a_sentence(answer))}</p>{bars(answer.probabilities)}"
+    if prediction:
+        line = f"Prediction: {prediction.label}; Probability: {prediction.probability:.4f}"
+        words = f"<p>{escape(in_a_sentence(prediction))}</p>{bars(prediction.probabilities)}"
         words += f'<p class="icon-prediction">{escape(line)}</p>'
-    modest = " icon-modest" if answer and answer.is_ood else ""
+    modest = " icon-modest" if prediction and prediction.is_ood else ""
     image = f'<div class="icon-picture"><img src="{escape(address)}" alt="{alt}"></div>'
     return f'<figure class="icon-card{modest}">{image}<figcaption>{words}</figcaption></figure>'
 

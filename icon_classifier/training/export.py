@@ -23,11 +23,11 @@ from sklearn.metrics import ConfusionMatrixDisplay
 from torch import nn
 from .. import __version__
 from ..errors import IconClassifierError
-from ..images import open_picture
+from ..images import open_image
 from ..model.card import Card, CardError, sha256_of
 from ..model.card_text import model_card
 from ..model.classifier import PARTIAL, ONNX, ExportError, open_pickle, open_onnx
-from ..model.learner import TOLERANCE, after_opening, called, difference_from_fastai, trial_pictures
+from ..model.learner import TOLERANCE, after_opening, called, difference_from_fastai, trial_images
 from ..model.network import Network
 from ..model.preprocessing import prepare
 from ..model.statistics import error_figure
@@ -64,8 +64,8 @@ def _matrix(transform, n, across, axis):
     shape = (-1, 1, n, across) if axis == 2 else (-1, 1, across, n)
     made = []
     for bright in torch.eye(n).split(32): # one bright row or column per picture, 32 pictures at a time
-        picture = (bright[:,None,:,None] if axis == 2 else bright[:,None,None]).expand(shape).contiguous()
-        made.append(TensorImage(picture).affine_coord(
+        image = (bright[:,None,:,None] if axis == 2 else bright[:,None,None]).expand(shape).contiguous()
+        made.append(TensorImage(image).affine_coord(
             sz=transform.size, mode=transform.mode, pad_mode=transform.pad_mode, align_corners=transform.align_corners))
     made = torch.cat(made).as_subclass(torch.Tensor)
     return (made[:,0,:,0] if axis == 2 else made[:,0,0]).T.contiguous()
@@ -77,7 +77,7 @@ class Presize(nn.Module):
         self.rows = _matrix(transform, height, width, 2)
         self.columns = _matrix(transform, width, height, 3).T
 
-    def forward(self, pictures): return self.rows @ pictures @ self.columns
+    def forward(self, images): return self.rows @ images @ self.columns
 
 def presizing_of(
     dls # fastai DataLoaders of pictures
@@ -89,19 +89,19 @@ def presizing_of(
 # %% ../../notebooks/library/05_export.ipynb #c6ebf325
 class _Outputs(nn.Sequential):
     "A network that gives a tuple in place of a dict, because ONNX has a list of outputs"
-    def forward(self, pictures): return tuple(super().forward(pictures).values())
+    def forward(self, images): return tuple(super().forward(images).values())
 
 def _write_onnx(learn, path):
     "Write the network of `learn`, with what `Network` adds to it, to `path`"
     whole = _Outputs(presizing_of(learn.dls), Network(learn.model, getattr(learn, 'ood_detector', None))).eval()
     width,height = preprocessing_of(learn.dls)['size']
-    pictures = torch.zeros(1, 3, height, width)
+    images = torch.zeros(1, 3, height, width)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore') # PyTorch announces its newer exporter, whose files are the same here
-        names = list(nn.Sequential.forward(whole, pictures))
+        names = list(nn.Sequential.forward(whole, images))
         try: torch.onnx.export(
-            whole, pictures, path, dynamo=False, opset_version=17, input_names=['pictures'], output_names=names,
-            dynamic_axes={name: {0: 'n'} for name in ('pictures', *names)})
+            whole, images, path, dynamo=False, opset_version=17, input_names=['images'], output_names=names,
+            dynamic_axes={name: {0: 'n'} for name in ('images', *names)})
         except Exception as e: # PyTorch raises many kinds
             raise CompileError(f'PyTorch cannot write this network as ONNX ({str(e).splitlines()[0]}).') from e
 
@@ -111,7 +111,7 @@ def _write_compared(learn, onnx, card):
     rule = preprocessing_of(learn.dls)
     _write_onnx(learn, onnx)
     card = replace(card, preprocessing=rule, onnx=dict(sha256=sha256_of(onnx), precision='fp32'))
-    difference = difference_from_fastai(open_onnx(onnx, card), learn, trial_pictures())
+    difference = difference_from_fastai(open_onnx(onnx, card), learn, trial_images())
     if not difference <= TOLERANCE:
         raise CompileError(f'The ONNX model disagrees with learn.predict by {difference:.3f} in a probability, for an '
                            'unknown reason, and is not used.')
@@ -121,22 +121,22 @@ def _write_compared(learn, onnx, card):
 SAME = 0.995 # int8 is used where it gives at least this share of the pictures the same label as fp32 ...
 CLOSE = 0.01 # ... and probabilities that differ by at most this, on average
 
-def _probabilities(classifier, pictures):
+def _probabilities(classifier, images):
     "An array (images, labels)"
-    answers = classifier.predict_many(pictures)
-    return np.array([[answer.probabilities[label] for label in classifier.labels] for answer in answers])
+    predictions = classifier.predict_many(images)
+    return np.array([[prediction.probabilities[label] for label in classifier.labels] for prediction in predictions])
 
 class _Calibration(CalibrationDataReader):
     "Prepared pictures, one at a time, as onnxruntime wants them"
-    def __init__(self, pictures, rule): self.pixels = (prepare(open_picture(p), rule)[None] for p in pictures)
-    def get_next(self): return next(({'pictures': pixels} for pixels in self.pixels), None)
+    def __init__(self, images, rule): self.pixels = (prepare(open_image(p), rule)[None] for p in images)
+    def get_next(self): return next(({'images': pixels} for pixels in self.pixels), None)
 
-def _quantize(onnx, small, pictures, rule):
-    "Write an int8 version of `onnx` to `small`; the ranges of the activations are those of `pictures`"
+def _quantize(onnx, small, images, rule):
+    "Write an int8 version of `onnx` to `small`; the ranges of the activations are those of `images`"
     first = next((node.name for node in read_onnx(onnx).graph.node if node.op_type == 'Conv'), '')
     logging.disable(logging.WARNING) # onnxruntime advises every caller to optimise the file first, which it is
     try: # unsigned activations are quick; with all 8 bits for the weights, processors without VNNI could overflow
-        quantize_static(onnx, small, _Calibration(pictures, rule), quant_format=QuantFormat.QDQ, per_channel=True,
+        quantize_static(onnx, small, _Calibration(images, rule), quant_format=QuantFormat.QDQ, per_channel=True,
                         activation_type=QuantType.QUInt8, reduce_range=True, nodes_to_exclude=[first],
                         op_types_to_quantize=['Conv', 'Add', 'MaxPool', 'Relu'])
     finally: logging.disable(logging.NOTSET)
@@ -148,7 +148,7 @@ def _make_smaller(onnx, card, train, valid):
     some = (train[int(i)][0] for i in np.random.default_rng(0).permutation(len(train))[:200])
     try:
         _quantize(onnx, small, some, card.preprocessing)
-        full,tiny = [_probabilities(open_onnx(p, card), (picture for picture,_ in valid)) for p in (onnx, small)]
+        full,tiny = [_probabilities(open_onnx(p, card), (image for image,_ in valid)) for p in (onnx, small)]
         agreement = dict(photos=len(valid), same=float((full.argmax(1) == tiny.argmax(1)).mean()),
                     difference=float(abs(full - tiny).mean()))
         used = agreement['same'] >= SAME and agreement['difference'] <= CLOSE
@@ -166,8 +166,8 @@ CONFUSION = 'confusion_matrix.png'
 def _settle(folder, card, names):
     "Put the finished files called `names` in place, with the card and its prose"
     card.write(folder/(CARD + PARTIAL))
-    picture = next((CONFUSION for p in (CONFUSION, CONFUSION + PARTIAL) if (folder/p).exists()), None)
-    (folder/(PROSE + PARTIAL)).write_text(model_card(card, picture), encoding='utf-8')
+    image = next((CONFUSION for p in (CONFUSION, CONFUSION + PARTIAL) if (folder/p).exists()), None)
+    (folder/(PROSE + PARTIAL)).write_text(model_card(card, image), encoding='utf-8')
     if not card.onnx: (folder/ONNX).unlink(missing_ok=True) # of an earlier pickle
     for name in (*names, CARD, PROSE):
         if (folder/(name + PARTIAL)).exists(): os.replace(folder/(name + PARTIAL), folder/name)
@@ -178,11 +178,11 @@ def _versions():
             **{p: version(p) for p in ('fastai', 'torch', 'torchvision', 'onnx', 'onnxruntime', 'pillow')}}
 
 # %% ../../notebooks/library/05_export.ipynb #a4e9c1d3
-def _draw_confusion(path, targets, answers, labels):
+def _draw_confusion(path, targets, predictions, labels):
     "The confusion matrix as a PNG"
     fig,ax = plt.subplots(figsize=(max(4, len(labels)/2),)*2)
     ConfusionMatrixDisplay.from_predictions(
-        targets, answers, labels=range(len(labels)), display_labels=labels, cmap='Blues', colorbar=False,
+        targets, predictions, labels=range(len(labels)), display_labels=labels, cmap='Blues', colorbar=False,
         xticks_rotation=45, ax=ax)
     ax.set(xlabel='what the model said', ylabel='what it was')
     fig.savefig(path, format='png', bbox_inches='tight', dpi=100)
@@ -194,8 +194,8 @@ def _examples(valid, probabilities, targets, labels):
     for i,label in enumerate(labels[:6]):
         if not (targets == i).any(): continue
         jpeg = io.BytesIO()
-        picture,_ = valid[int((probabilities[:,i] * (targets == i)).argmax())]
-        open_picture(picture, longest=256).save(jpeg, 'JPEG', quality=85)
+        image,_ = valid[int((probabilities[:,i] * (targets == i)).argmax())]
+        open_image(image, longest=256).save(jpeg, 'JPEG', quality=85)
         examples[label] = base64.b64encode(jpeg.getvalue()).decode()
     return examples
 
@@ -209,10 +209,10 @@ def _measure(learn, valid, folder, examples, training, **figures):
     "The card of `learn`, whose pickle is in `folder`, measured on the DataLoader `valid`; draws the confusion matrix"
     labels = tuple(map(str, learn.dls.vocab))
     with learn.no_bar(), learn.no_logging(): probabilities,targets = learn.get_preds(dl=valid)
-    answers = probabilities.argmax(1)
-    _draw_confusion(folder/(CONFUSION + PARTIAL), targets, answers, labels)
+    predictions = probabilities.argmax(1)
+    _draw_confusion(folder/(CONFUSION + PARTIAL), targets, predictions, labels)
     figures = dict(photos=dict(train=len(learn.dls.train_ds), valid=len(learn.dls.valid_ds)),
-                   error=error_figure(int((answers != targets).sum()), len(targets)), **figures)
+                   error=error_figure(int((predictions != targets).sum()), len(targets)), **figures)
     return Card(labels=labels, preprocessing=None, figures={k: v for k,v in figures.items() if v},
                 training=_training_of(learn, training), versions=_versions(),
                 sha256=sha256_of(folder/(PICKLE + PARTIAL)),

@@ -24,7 +24,7 @@ from ..dataset.sources import read_source
 from ..dataset.query import DUCKDUCKGO, Query, SearchError, SearchRefused
 from ..dataset.search import search
 from ..dataset.ingest import list_links, take
-from ..images import PictureError, open_picture
+from ..images import ImageError, open_image
 
 # %% ../../notebooks/library/01_gather.ipynb #d826c47f
 MINIMUM = 5 # photos of each label: fewer cannot be both learned from and checked on
@@ -100,10 +100,10 @@ def contact_sheet(
         top = y*(side + gap + label)
         draw.text((gap, top + 2), f'{typed.get(label, label)}: {len(files)}{split and f" ({split})"}', 'black', font)
         for x,file in enumerate(files[::max(1, len(files)//per_label)][:per_label]):
-            try: picture = open_picture(file, longest=side)
-            except PictureError: picture = Image.new('RGB', (side, side), 'crimson') # the cleaning step names it
-            sheet.paste(picture, (gap + x*(side + gap) + (side - picture.width)//2,
-                                top + label + (side - picture.height)//2))
+            try: image = open_image(file, longest=side)
+            except ImageError: image = Image.new('RGB', (side, side), 'crimson') # the cleaning step names it
+            sheet.paste(image, (gap + x*(side + gap) + (side - image.width)//2,
+                                top + label + (side - image.height)//2))
     return sheet
 
 # %% ../../notebooks/library/01_gather.ipynb #6f2294d8
@@ -172,7 +172,7 @@ def gather(
                 list_links(manifest, label, query, links, more=bool(note))
                 if not mine(): note = f'nothing was found for "{query}", so try other words: {{"{label}": "…"}}'
             rows = [r for r in mine() if r['decision'] in OPEN]
-            _take(manifest, label, folders[label], rows, fetcher.fetch_pictures([r['url'] for r in rows]))
+            _take(manifest, label, folders[label], rows, fetcher.fetch_images([r['url'] for r in rows]))
             all_ = [r for r in manifest.rows if asked(r)==label and r['url'] and r['decision'] != WITHDRAWN]
             counts[label] = _report(manifest, label, all_, note)
     _normalize(manifest)
@@ -235,7 +235,7 @@ def gather_from(
             rows = [r for r in mine if r['decision'] in OPEN and r['origin']==origin]
             here = [(r['url'], reads[r['url']]) for r in rows if reads[r['url']]]
             away = [r['url'] for r in rows if not reads[r['url']]]
-            _take(manifest, label, places[split,label], rows, here or fetcher.fetch_pictures(away))
+            _take(manifest, label, places[split,label], rows, here or fetcher.fetch_images(away))
             counts[label] += _report(manifest, f'{label} ({split})' if split else label, mine)
     if left_out: print(in_words(left_out))
     _say_others(manifest, origin)

@@ -6,7 +6,7 @@ import shutil
 import nbformat
 from conftest import ROOT, furnish, serve
 from playwright.sync_api import expect
-from visits import answer, complaints_of, get, health, open_page, press, until, upload
+from visits import complaints_of, get, health, open_page, prediction, press, until, upload
 
 
 def test_voila_render_of_a_running_jupyter_server(browser, site, drawing):
@@ -16,7 +16,7 @@ def test_voila_render_of_a_running_jupyter_server(browser, site, drawing):
         open_page(page, f"{address}voila/render/notebooks/icon_classifier.ipynb")
         upload(page, drawing("bell"))
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: bell")
+        expect(prediction(page)).to_contain_text("Prediction: bell")
 
 
 def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site, drawing, tmp_path):
@@ -52,7 +52,7 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
         open_page(page, f"{address}voila/render/second.ipynb")
         upload(page, drawing("star"))
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: star")
+        expect(prediction(page)).to_contain_text("Prediction: star")
 
 
 def page_of(folder, name, cells):

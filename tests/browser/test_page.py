@@ -10,9 +10,9 @@ from conftest import ROOT, furnish, python, serve
 from PIL import Image
 from playwright.sync_api import expect
 from profiles import P3, P3_RED, SRGB_RED
-from visits import answer, complaints_of, get, new_cards, open_page, pictures, press, ready, sent, until, upload
+from visits import complaints_of, get, images, new_cards, open_page, prediction, press, ready, sent, until, upload
 
-from icon_classifier.images import open_picture
+from icon_classifier.images import open_image
 from icon_classifier.model.card import Card
 from icon_classifier.model.card_text import LIMITS, facts
 from icon_classifier.model.classifier import load_classifier
@@ -70,11 +70,11 @@ def test_a_visitor_reads_the_right_names(page, drawing):
     expect(page.locator(".icon-about")).to_have_text("This page can tell apart bell, heart and star.")
     for name in ("bell", "star"):
         upload(page, drawing(name))
-        expect(answer(page)).to_have_count(0)  # the last answer goes with its picture
+        expect(prediction(page)).to_have_count(0)  # the last answer goes with its picture
         page.wait_for_function("() => document.querySelector('.icon-card img')?.naturalWidth > 0")
         press(page)
-        expect(answer(page)).to_contain_text(f"Prediction: {name}; Probability: ")
-        assert 1 / 3 < float(answer(page).inner_text().split(": ")[-1]) <= 1
+        expect(prediction(page)).to_contain_text(f"Prediction: {name}; Probability: ")
+        assert 1 / 3 < float(prediction(page).inner_text().split(": ")[-1]) <= 1
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the phone"
 
 
@@ -128,7 +128,7 @@ def test_ways_in(visitor, drawing, way):
     with new_cards(page):
         way(page, drawing("bell"))
     page.keyboard.press("Enter")  # the button has the focus
-    expect(answer(page)).to_contain_text("Prediction: bell")
+    expect(prediction(page)).to_contain_text("Prediction: bell")
 
 
 def test_what_holds_no_picture_is_said(visitor):
@@ -178,10 +178,10 @@ def test_with_the_keyboard_alone(visitor, drawing):
         page.keyboard.press("Enter")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_have_text(re.compile("star"))  # and it is read aloud
-    plain = pictures(page)
+    plain = images(page)
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
-    assert until(lambda: pictures(page) not in (plain, []), 10), "no heatmap"
+    assert until(lambda: images(page) not in (plain, []), 10), "no heatmap"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator(".icon-facts li").first).to_be_visible()
@@ -200,10 +200,10 @@ def test_a_photo_is_made_smaller_before_it_is_sent(visitor, photo, site):
         > 1
     )
     press(page)
-    expect(answer(page)).to_contain_text("Prediction: ")
+    expect(prediction(page)).to_contain_text("Prediction: ")
     assert 10_000 < sum(sizes[begun:]) < 300_000
     expected = load_classifier(site / "export/export.pkl").predict(upright)
-    name, probability = re.fullmatch("Prediction: (.*); Probability: (.*)", answer(page).inner_text()).groups()
+    name, probability = re.fullmatch("Prediction: (.*); Probability: (.*)", prediction(page).inner_text()).groups()
     assert name == expected.label and abs(float(probability) - expected.probability) < 0.02
 
 
@@ -219,14 +219,14 @@ def test_colours_are_the_same_whether_the_browser_or_the_server_converts_them(vi
     open_page(page, page.url)
     upload(page, *files)
     press(page)
-    expect(answer(page)).to_have_count(2)
+    expect(prediction(page)).to_have_count(2)
     frames = [frame for frame in frames if isinstance(frame, bytes)]
     raw = next(frame[frame.index(b"\x89PNG") :] for frame in frames if b"\x89PNG" in frame)
     jpeg = next(frame[frame.index(b"\xff\xd8\xff") :] for frame in frames if b"\xff\xd8\xff" in frame)
     assert raw == files[0].read_bytes()
-    seen = [open_picture(data).resize((400, 300)) for data in (raw, jpeg)]  # what the classifier gets
+    seen = [open_image(data).resize((400, 300)) for data in (raw, jpeg)]  # what the classifier gets
     for x in (50, 150, 250, 350):
-        by_server, by_browser = (picture.getpixel((x, 150)) for picture in seen)
+        by_server, by_browser = (image.getpixel((x, 150)) for image in seen)
         assert max(abs(a - b) for a, b in zip(by_server, by_browser, strict=True)) <= 4
     assert max(abs(a - b) for a, b in zip(seen[0].getpixel((50, 150)), SRGB_RED, strict=True)) <= 1
 
@@ -235,7 +235,7 @@ def test_a_photo_of_an_iphone_in_a_browser_that_cannot_read_it(page, drawing, tm
     Image.open(drawing("star")).convert("RGB").resize((640, 640)).save(tmp_path / "star.heic")
     upload(page, tmp_path / "star.heic")
     press(page)
-    expect(answer(page)).to_contain_text("Prediction: star")
+    expect(prediction(page)).to_contain_text("Prediction: star")
 
 
 def test_files_of_forty_megabytes(page, drawing, tmp_path):
@@ -247,7 +247,7 @@ def test_files_of_forty_megabytes(page, drawing, tmp_path):
     open_page(page, page.url)
     upload(page, tmp_path / "star.bmp", tmp_path / "film.mp4")
     press(page)
-    expect(answer(page)).to_contain_text("Prediction: star")
+    expect(prediction(page)).to_contain_text("Prediction: star")
     expect(page.locator(".icon-problem")).to_contain_text("not a picture that I can read")
     assert max(sizes) < 9_000_000
 
@@ -258,7 +258,7 @@ def test_a_small_file_of_many_pixels_is_made_smaller_too(page, tmp_path):
     assert (tmp_path / "flat.png").stat().st_size < 100_000
     upload(page, tmp_path / "flat.png")
     press(page)
-    expect(answer(page)).to_contain_text("Prediction: ")
+    expect(prediction(page)).to_contain_text("Prediction: ")
 
 
 # What comes out
@@ -276,11 +276,11 @@ def test_the_answer_in_words_bars_and_heat(page, drawing):
     assert chart.nth(0).inner_text() == "star" and chart.nth(2).inner_text().endswith("%")
     wide, narrow = (page.locator(".icon-track i").nth(i).bounding_box()["width"] for i in (0, 2))
     assert wide > 5 * narrow
-    plain = pictures(page)
+    plain = images(page)
     page.locator(".icon-look input").check()
-    assert until(lambda: pictures(page)[0].startswith("data:image/jpeg"), 10)
+    assert until(lambda: images(page)[0].startswith("data:image/jpeg"), 10)
     page.locator(".icon-look input").uncheck()
-    assert until(lambda: pictures(page) == plain, 10)
+    assert until(lambda: images(page) == plain, 10)
     upload(page, drawing("bell"))  # the last answer goes with its picture
     expect(page.locator(".icon-chart")).to_have_count(0)
     expect(page.locator(".icon-look")).to_be_hidden()
@@ -292,10 +292,10 @@ def test_what_is_none_of_them_is_said(page, site, drawing):
     upload(page, other)
     press(page)
     expect(page.locator(".icon-card.icon-modest")).to_contain_text("This is probably none of them")
-    expect(answer(page)).to_contain_text("Prediction: ")
+    expect(prediction(page)).to_contain_text("Prediction: ")
     upload(page, drawing("heart"))
     press(page)
-    expect(answer(page)).to_contain_text("Prediction: heart")
+    expect(prediction(page)).to_contain_text("Prediction: heart")
     expect(page.locator(".icon-modest")).to_have_count(0)
 
 
@@ -315,14 +315,14 @@ def test_several_pictures_and_a_table_to_copy(visitor, drawing, tmp_path):
     for number, words in enumerate(["damaged or incomplete", "HEIC", "empty", "not a picture"]):
         expect(problems.nth(number)).to_contain_text(words)
     press(page)
-    expect(answer(page)).to_have_count(2)
-    expect(answer(page).nth(0)).to_contain_text("Prediction: star")
-    expect(answer(page).nth(1)).to_contain_text("Prediction: bell")
+    expect(prediction(page)).to_have_count(2)
+    expect(prediction(page).nth(0)).to_contain_text("Prediction: star")
+    expect(prediction(page).nth(1)).to_contain_text("Prediction: bell")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the phone"
     page.get_by_role("button", name="Copy the table").click()
     rows = [line.split("\t") for line in page.evaluate("navigator.clipboard.readText()").strip().splitlines()]
     assert rows[0] == ["Picture", "Prediction", "Probability", "Remark"] and len(rows) == 7
-    assert rows[1][:2] == [drawing("star").name, "star"] and rows[1][2] in answer(page).nth(0).inner_text()
+    assert rows[1][:2] == [drawing("star").name, "star"] and rows[1][2] in prediction(page).nth(0).inner_text()
     assert rows[5][0] == markup.name and "not a picture" in rows[5][3]
 
 
@@ -333,7 +333,7 @@ def test_twenty_at_a_time(page, drawing):
         chooser.value.set_files(sorted(drawing("star").parent.glob("*.png"))[:23])
     expect(page.locator(".icon-note")).to_have_text("This page takes 20 pictures at a time; 3 were left out.")
     press(page)
-    expect(answer(page)).to_have_count(20)
+    expect(prediction(page)).to_have_count(20)
 
 
 def test_about_the_model(page, site):
@@ -362,7 +362,7 @@ def test_axe_finds_nothing_serious(visitor, drawing, site, tmp_path, scheme):
     upload(page, drawing("star"))
     check("chosen")
     press(page)
-    expect(answer(page)).to_have_count(1)
+    expect(prediction(page)).to_have_count(1)
     page.locator(".icon-facts summary").click()
     check("answered")
     (tmp_path / "note.txt").write_text("hello")
@@ -423,7 +423,7 @@ def test_make_it_yours_as_the_docs_say(browser, site, drawing, tmp_path):
         button = page.get_by_role("button", name="Tell me")
         expect(button).to_be_visible(timeout=60_000)
         expect(button).to_have_css("background-color", "rgb(179, 36, 95)")
-        expect(page.locator(".widget-hbox .icon-answers")).to_be_attached()
+        expect(page.locator(".widget-hbox .icon-predictions")).to_be_attached()
         page.set_viewport_size({"width": 390, "height": 800})
         for part in ("upload", "button"):
             box = page.locator(f".icon-{part}").bounding_box()
@@ -432,7 +432,7 @@ def test_make_it_yours_as_the_docs_say(browser, site, drawing, tmp_path):
         expect(page.locator(".icon-facts")).to_have_count(0)  # left out
         upload(page, drawing("star"))
         page.keyboard.press("Enter")
-        expect(answer(page)).to_contain_text("Prediction: star")
+        expect(prediction(page)).to_contain_text("Prediction: star")
     code = f"{elsewhere}print(page.label.value)"
     run = python("-c", code, environment=".venv-page", cwd=tmp_path / "notebooks")
     assert run.stdout == "Show it a picture of one of them, or several:\n", run.stderr
@@ -449,7 +449,7 @@ def test_in_jupyterlab_the_same_notebook_is_the_page(browser, site, drawing):
         ready(page, 60_000)
         upload(page, drawing("bell"))
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: bell; Probability: ")
+        expect(prediction(page)).to_contain_text("Prediction: bell; Probability: ")
         expect(page.locator(".icon-upload")).to_have_css("border-top-style", "dashed")  # it looks as in Voila
         expect(page.locator(".icon-chart")).to_have_css("display", "grid")
         button, mark = (page.locator(f".icon-{part}").bounding_box()["width"] for part in ("button", "upload"))

@@ -8,7 +8,7 @@ import pytest
 import websocket
 from conftest import ROOT, furnish, serve, surest
 from playwright.sync_api import expect
-from visits import answer, get, health, kernel_of, press, ready, server_of, until, upload, visit
+from visits import get, health, kernel_of, prediction, press, ready, server_of, until, upload, visit
 
 CAPACITY = 2  # of each server
 
@@ -45,7 +45,7 @@ def proxy(folder, servers, configuration=ROOT / "docs/haproxy.cfg"):
 def classify(page, site, name):
     upload(page, surest(site, name))
     press(page)
-    expect(answer(page)).to_contain_text(f"Prediction: {name}")
+    expect(prediction(page)).to_contain_text(f"Prediction: {name}")
 
 
 def visitors(servers):

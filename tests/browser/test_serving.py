@@ -15,7 +15,6 @@ import websocket
 from conftest import serve, surest
 from playwright.sync_api import expect
 from visits import (
-    answer,
     classify,
     come_and_go,
     complaints_of,
@@ -28,6 +27,7 @@ from visits import (
     leave,
     loaded,
     open_page,
+    prediction,
     press,
     ready,
     server_of,
@@ -81,7 +81,7 @@ def test_a_kernel_lasts_as_long_as_its_page(browser, address, server, site):
         ready(page)
         upload(page, star(site))
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: star")
+        expect(prediction(page)).to_contain_text("Prediction: star")
         page.close(run_before_unload=True)
         assert until(lambda: not kernels(server), 5), "the tab was closed, its kernel stayed"
         assert context.cookies() == []
@@ -96,7 +96,7 @@ def test_nothing_is_asked_of_another_host_and_nothing_breaks_the_policy(browser,
         open_page(page, address)
         upload(page, star(site))
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: star")
+        expect(prediction(page)).to_contain_text("Prediction: star")
         assert len(asked) > 10 and any(url.endswith("/channels") or "/channels?" in url for url in asked)
         assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
         assert complaints == []
@@ -121,12 +121,12 @@ def test_who_only_looks_costs_no_kernel(address, server):
 def test_the_browser_begins_while_the_kernel_starts(address):
     """What the page is made of is named before there is a kernel."""
     request = urllib.request.Request(address, headers={"Accept": "text/html"})
-    with urllib.request.urlopen(request, timeout=90) as answer:
+    with urllib.request.urlopen(request, timeout=90) as response:
         first = b""
         while b"<h1>" not in first:
-            first += answer.read1()
+            first += response.read1()
         assert b"voila/static/voila.js" in first and b"kernelId" not in first
-        assert kernel_of((first + answer.read()).decode())
+        assert kernel_of((first + response.read()).decode())
 
 
 def test_a_first_visit_is_light_and_the_next_one_asks_for_little(browser, address):
@@ -149,7 +149,7 @@ def test_a_full_house_is_a_kind_page_that_tries_again(browser, site):
             expect(second.get_by_role("heading")).to_have_text("The page is full")
             upload(first, star(site))  # who is in is not disturbed
             press(first)
-            expect(answer(first)).to_contain_text("Prediction: star")
+            expect(prediction(first)).to_contain_text("Prediction: star")
             first.close(run_before_unload=True)
             ready(second)
         assert len(kernels(server_of(address))) <= 1
@@ -212,7 +212,7 @@ def test_a_killed_kernel_costs_its_visitor_a_sentence(browser, address, server, 
             for visitor in (page, other):
                 upload(visitor, star(site))
                 press(visitor)
-                expect(answer(visitor)).to_contain_text("Prediction: star")
+                expect(prediction(visitor)).to_contain_text("Prediction: star")
 
 
 @pytest.mark.parametrize("startup", ["import os; os._exit(1)", "import time; time.sleep(1000)"])
@@ -244,7 +244,7 @@ def test_a_lost_connection_is_said_until_it_is_back(browser, site):
         expect(alert).to_be_hidden()
         upload(page, star(site))
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: star")
+        expect(prediction(page)).to_contain_text("Prediction: star")
         page.route("**/api/kernels/*", lambda route: route.fulfill(status=503))  # as a proxy says it
         expect(alert).to_contain_text("cannot be reached at the moment")
         page.unroute("**/api/kernels/*")
@@ -342,7 +342,7 @@ def bystander(browser, address, site):
         yield page
         upload(page, star(site))
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: star")
+        expect(prediction(page)).to_contain_text("Prediction: star")
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
@@ -493,7 +493,7 @@ def test_the_page_below_another_address(browser, site):
         assert page.url == f"{address}icons/"
         upload(page, star(site))
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: star")
+        expect(prediction(page)).to_contain_text("Prediction: star")
         assert complaints == [] and "Disallow" in get(f"{address}icons/robots.txt")[2]
         page.close(run_before_unload=True)
         assert until(lambda: json.loads(get(f"{address}icons/healthz")[2])["visitors"] == 0, 5)

@@ -64,7 +64,7 @@ def loaded(page, address):
 @contextmanager
 def new_cards(page, number=1):
     """Do what brings pictures in, and wait until so many other ones than before are on the page."""
-    before = pictures(page)
+    before = images(page)
     yield
     page.wait_for_function(
         """([number, before]) => {
@@ -75,7 +75,7 @@ def new_cards(page, number=1):
     )
 
 
-def pictures(page):
+def images(page):
     """Where the browser has the pictures that are on the page."""
     return page.locator(".icon-card img").evaluate_all("images => images.map((image) => image.src)")
 
@@ -106,7 +106,7 @@ def press(page):
     page.get_by_role("button", name="Classify Icon").click()
 
 
-def answer(page):
+def prediction(page):
     return page.locator(".icon-prediction")
 
 
@@ -127,8 +127,8 @@ def get(address, method="GET", data=None, **headers):
     headers = {"Accept": "text/html"} | {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(address, method=method, data=data, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=90) as answer:
-            return answer.status, answer.headers, answer.read().decode(errors="replace")
+        with urllib.request.urlopen(request, timeout=90) as response:
+            return response.status, response.headers, response.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read().decode()
@@ -139,17 +139,17 @@ def leave(address, html):
     get(f"{address}voila/api/shutdown/{kernel_of(html)}", "POST", b"", Origin=address.rstrip("/"))
 
 
-def classify(browser, address, picture):
+def classify(browser, address, image):
     """A visit as it should be: the answer is read, the tab closed."""
     with visit(browser, address) as page:
-        upload(page, picture)
+        upload(page, image)
         press(page)
-        expect(answer(page)).to_contain_text("Prediction: ")
+        expect(prediction(page)).to_contain_text("Prediction: ")
 
 
-def come_and_go(browser, address, picture):
+def come_and_go(browser, address, image):
     """Ten visits of all kinds: closed, reloaded, left in the middle of loading, aborted, fetched by a program."""
-    classify(browser, address, picture)
+    classify(browser, address, image)
     with visit(browser, address) as page:
         page.reload()
         ready(page)

@@ -51,7 +51,7 @@ class Quiet(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def answer(self, status=200, body=b"", kind="text/html", **headers):
+    def respond(self, status=200, body=b"", kind="text/html", **headers):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -84,13 +84,13 @@ class Engine(Quiet):
     def token(self, words):
         self.count("token")
         if self.server.token_status:
-            return self.answer(self.server.token_status, CAPTCHA)
+            return self.respond(self.server.token_status, CAPTCHA)
         if self.server.silent:
             return self.drip()
         token = f"4-{sum(words.encode()) + 10**20}"
         self.server.agents[token] = self.headers.get("User-Agent")
         page = "<html>" + "x" * 2000 + self.server.quoting.format(token) + "</html>"
-        self.answer(body=page.encode())
+        self.respond(body=page.encode())
 
     def results(self, asked):
         number = self.count("i.js")
@@ -98,18 +98,18 @@ class Engine(Quiet):
         token = asked.get("vqd", "")
         bound = not self.server.bound or self.server.agents.get(token) == self.headers.get("User-Agent")
         if token not in self.server.agents or not bound:
-            return self.answer(403, b"If this error persists, please let us know")
+            return self.respond(403, b"If this error persists, please let us know")
         if self.server.status and number > self.server.pages_before:
             headers = {"Retry_After": self.server.retry_after} if self.server.retry_after else {}
-            return self.answer(self.server.status, CAPTCHA, **headers)
+            return self.respond(self.server.status, CAPTCHA, **headers)
         if self.server.html:
-            return self.answer(body=CAPTCHA)
+            return self.respond(body=CAPTCHA)
         start, every = int(asked.get("s", 0)), self.server.found(asked["q"])
         data = {"query": asked["q"], "results": every[start : start + PAGE]}
         if start + PAGE < len(every):
             following = {"q": asked["q"], "o": "json", "p": asked.get("p", "1"), "s": start + PAGE, "l": "us-en"}
             data["next"] = "i.js?" + urlencode(following)
-        self.answer(body=json.dumps(data).encode(), kind="application/javascript")
+        self.respond(body=json.dumps(data).encode(), kind="application/javascript")
 
     def drip(self):
         """A byte a second, for ever."""

@@ -49,7 +49,7 @@ class Photos(Quiet):
             self.server.agents.add(self.headers.get("User-Agent"))
             time.sleep(self.server.latency)
             if kind == "photo":
-                return self.answer(body=icon(what, int(number)), kind="image/jpeg")
+                return self.respond(body=icon(what, int(number)), kind="image/jpeg")
             getattr(self, f"bad_{what}", self.bad_missing)(times)
         except OSError:  # the visitor hung up
             self.close_connection = True
@@ -58,7 +58,7 @@ class Photos(Quiet):
                 self.server.now -= 1
 
     def bad_missing(self, _):
-        self.answer(404, b"Not found")
+        self.respond(404, b"Not found")
 
     def bad_drip(self, _):
         self.endless(b"\xff", 1)
@@ -83,44 +83,44 @@ class Photos(Quiet):
             time.sleep(pause)
 
     def bad_html(self, _):
-        self.answer(body=b"<html>A picture was here</html>", kind="image/jpeg")
+        self.respond(body=b"<html>A picture was here</html>", kind="image/jpeg")
 
     def bad_truncated(self, _):
-        self.answer(body=icon("star", 0)[:-400], kind="image/jpeg")
+        self.respond(body=icon("star", 0)[:-400], kind="image/jpeg")
 
     def bad_bomb(self, _):
-        self.answer(body=bomb(), kind="image/png")
+        self.respond(body=bomb(), kind="image/png")
 
     def bad_gzip(self, _):
         body = gzip.compress(bytes(100_000_000), 9)
-        self.answer(body=body, kind="image/jpeg", Content_Encoding="gzip")
+        self.respond(body=body, kind="image/jpeg", Content_Encoding="gzip")
 
     def bad_local(self, _):
-        self.answer(302, Location=f"{self.server.elsewhere}/photo/star/1")
+        self.respond(302, Location=f"{self.server.elsewhere}/photo/star/1")
 
     def bad_metadata(self, _):
-        self.answer(302, Location="http://169.254.169.254/latest/meta-data/")
+        self.respond(302, Location="http://169.254.169.254/latest/meta-data/")
 
     def bad_loop(self, _):
-        self.answer(302, Location=self.path)
+        self.respond(302, Location=self.path)
 
     def bad_pdf(self, _):
-        self.answer(body=b"%PDF-1.7", kind="application/pdf")
+        self.respond(body=b"%PDF-1.7", kind="application/pdf")
 
     def bad_svg(self, _):
-        self.answer(body=b"<svg xmlns='http://www.w3.org/2000/svg'/>", kind="image/svg+xml")
+        self.respond(body=b"<svg xmlns='http://www.w3.org/2000/svg'/>", kind="image/svg+xml")
 
     def bad_noai(self, _):
-        self.answer(body=icon("star", 2), kind="image/jpeg", X_Robots_Tag="noai, noimageai")
+        self.respond(body=icon("star", 2), kind="image/jpeg", X_Robots_Tag="noai, noimageai")
 
     def bad_busy(self, times):
         """Wants a second of rest the first time, and serves then."""
         if times == 1:
-            return self.answer(429, b"slow down", Retry_After="1")
-        self.answer(body=icon("star", 999), kind="image/jpeg")
+            return self.respond(429, b"slow down", Retry_After="1")
+        self.respond(body=icon("star", 999), kind="image/jpeg")
 
     def bad_closed(self, _):
-        self.answer(503, b"come back tomorrow", Retry_After="86400")
+        self.respond(503, b"come back tomorrow", Retry_After="86400")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from profiles import (
     table_of,
 )
 
-from icon_classifier.images import MAX_PIXELS, PictureError, open_picture
+from icon_classifier.images import MAX_PIXELS, ImageError, open_image
 from icon_classifier.server.capacity import DECODE_MEMORY
 
 RED, BLUE, WHITE = (254, 0, 0), (0, 0, 254), (255, 255, 255)
@@ -85,19 +85,19 @@ def test_what_can_be_written_is_read(format, mode):
         data = encoded(two_halves(mode), format)
     except (OSError, ValueError):
         data = encoded(two_halves(mode).convert("RGB"), format)  # a mode that this format does not have
-    picture = open_picture(data)
-    assert (picture.mode, picture.size) == ("RGB", (60, 40))
-    left, right = np.hsplit(np.asarray(picture, float), 2)
+    image = open_image(data)
+    assert (image.mode, image.size) == ("RGB", (60, 40))
+    left, right = np.hsplit(np.asarray(image, float), 2)
     assert np.abs(left.mean((0, 1)) - right.mean((0, 1))).max() > 20
 
 
 def test_bytes_path_and_image_give_the_same(tmp_path):
     data = encoded(two_halves())
     (tmp_path / "a.png").write_bytes(data)
-    pictures = [
-        open_picture(s) for s in (data, memoryview(data), tmp_path / "a.png", str(tmp_path / "a.png"), two_halves())
+    images = [
+        open_image(s) for s in (data, memoryview(data), tmp_path / "a.png", str(tmp_path / "a.png"), two_halves())
     ]
-    assert len({p.tobytes() for p in pictures}) == 1
+    assert len({p.tobytes() for p in images}) == 1
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_bytes_path_and_image_give_the_same(tmp_path):
     ],
 )
 def test_refusals_are_sentences(data, word):
-    with pytest.raises(PictureError) as refusal:
-        open_picture(data)
+    with pytest.raises(ImageError) as refusal:
+        open_image(data)
     assert word in str(refusal.value) and str(refusal.value).endswith(".")
     assert refusal.value.__cause__ is None
 
@@ -128,15 +128,15 @@ def test_refusals_are_sentences(data, word):
 def test_a_bomb_is_refused_before_it_is_decoded():
     data = encoded(Image.new("1", (10_000, 10_000)))
     assert len(data) < 20_000 and 10_000 * 10_000 > MAX_PIXELS
-    with pytest.raises(PictureError, match="10000 x 10000"):
-        open_picture(data)
+    with pytest.raises(ImageError, match="10000 x 10000"):
+        open_image(data)
 
 
 def test_fewer_pixels_can_be_demanded():
     data = encoded(Image.new("RGB", (5000, 3000)))
-    assert open_picture(data).size == (5000, 3000)
-    with pytest.raises(PictureError, match="5000 x 3000 pixels: more than the 12 megapixels that I open"):
-        open_picture(data, most=12_500_000)
+    assert open_image(data).size == (5000, 3000)
+    with pytest.raises(ImageError, match="5000 x 3000 pixels: more than the 12 megapixels that I open"):
+        open_image(data, most=12_500_000)
 
 
 @pytest.mark.parametrize("longest", [None, 320])
@@ -162,7 +162,7 @@ open_picture(photo, longest=eval(sys.argv[3])); print(most("VmHWM") - before)"""
 def test_an_animation_gives_its_first_frame(format):
     frames = [Image.new("RGB", (40, 40), colour) for colour in (RED, BLUE)]
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], duration=100)
-    assert near(open_picture(data).getpixel((20, 20)), RED)
+    assert near(open_image(data).getpixel((20, 20)), RED)
 
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # PNG's colour types
@@ -209,17 +209,17 @@ def words(*values):
 def test_png_of_any_depth(left, right, bits, colour, chunks, expected, interlace):
     data = png_halves(left, right, bits, colour, interlace, **chunks)
     expected = [each if isinstance(each, tuple) else (each,) * 3 for each in expected]
-    picture = open_picture(data)
-    assert all(near(picture.getpixel((x, y)), expected[x > 7], 1) for x in range(16) for y in range(16))
+    opened = open_image(data)
+    assert all(near(opened.getpixel((x, y)), expected[x > 7], 1) for x in range(16) for y in range(16))
     with Image.open(io.BytesIO(data)) as image:
-        assert open_picture(image).tobytes() == picture.tobytes()
-    small = open_picture(data, longest=8)
+        assert open_image(image).tobytes() == opened.tobytes()
+    small = open_image(data, longest=8)
     assert near(small.getpixel((1, 4)), expected[0], 3) and near(small.getpixel((6, 4)), expected[1], 3)
 
 
 def test_16_bits_are_scaled_and_not_clipped():
     ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
-    values = np.asarray(open_picture(encoded(Image.fromarray(ramp))))[..., 0]
+    values = np.asarray(open_image(encoded(Image.fromarray(ramp))))[..., 0]
     assert values.min() == 0 and values.max() == 255
     assert np.abs(values - ramp / 257).max() <= 0.501
 
@@ -263,10 +263,10 @@ def test_images_of_any_mode(mode, left, right, expected, longest):
         image = halves(mode)
     if mode in ("P", "PA"):
         image.putpalette([value for grey in range(256) for value in (grey, grey, grey)])
-    picture, before = open_picture(image, longest), image.copy()
+    opened, before = open_image(image, longest), image.copy()
     for side, colour in zip((0.2, 0.8), expected, strict=True):
         colour = colour if isinstance(colour, tuple) else (colour,) * 3
-        assert near(picture.getpixel((int(side * picture.width), 4)), colour, 3)
+        assert near(opened.getpixel((int(side * opened.width), 4)), colour, 3)
     assert image.tobytes() == before.tobytes() and (image.size, image.info) == (before.size, before.info)
 
 
@@ -290,9 +290,9 @@ def file_of(image, format, profile):
 def test_a_profile_is_converted_to_srgb(mode, format, longest):
     image = Image.new("RGB", (40, 40), P3_RED)
     data = file_of(image.quantize(4) if mode == "P" else image.convert(mode), format, P3)
-    assert near(open_picture(data, longest).getpixel((8, 8)), SRGB_RED, 4)
+    assert near(open_image(data, longest).getpixel((8, 8)), SRGB_RED, 4)
     with Image.open(io.BytesIO(data)) as image:
-        assert near(open_picture(image, longest).getpixel((8, 8)), SRGB_RED, 4)
+        assert near(open_image(image, longest).getpixel((8, 8)), SRGB_RED, 4)
 
 
 @pytest.mark.parametrize(
@@ -307,21 +307,21 @@ def test_a_profile_is_converted_to_srgb(mode, format, longest):
 )
 def test_a_profile_of_16_bits_is_converted(colour, pixel, profile, expected):
     data = png_halves(pixel, pixel, 16, colour, iCCP=b"P3\0\0" + zlib.compress(profile))
-    assert near(open_picture(data).getpixel((8, 8)), expected, 2)
+    assert near(open_image(data).getpixel((8, 8)), expected, 2)
 
 
 @pytest.mark.parametrize(("mode", "format"), [("L", "PNG"), ("L", "JPEG"), ("LA", "PNG")])
 def test_a_grey_profile_is_converted(mode, format):
     data = file_of(Image.new("L", (40, 40), 128).convert(mode), format, LINEAR_GREY)
-    assert near(open_picture(data).getpixel((8, 8)), (188,) * 3, 2)
+    assert near(open_image(data).getpixel((8, 8)), (188,) * 3, 2)
 
 
 def test_a_profile_for_print_is_converted():
     image = Image.new("CMYK", (40, 40), (255, 0, 0, 0))
-    assert near(open_picture(file_of(image, "JPEG", None)).getpixel((8, 8)), (0, 255, 255), 3)
-    assert near(open_picture(file_of(image, "JPEG", PRESS)).getpixel((8, 8)), (0, 140, 184), 6)
+    assert near(open_image(file_of(image, "JPEG", None)).getpixel((8, 8)), (0, 255, 255), 3)
+    assert near(open_image(file_of(image, "JPEG", PRESS)).getpixel((8, 8)), (0, 140, 184), 6)
     image = Image.new("CMYK", (40, 40), (0, 0, 0, 255))
-    assert near(open_picture(file_of(image, "JPEG", PRESS)).getpixel((8, 8)), (0, 0, 0), 3)
+    assert near(open_image(file_of(image, "JPEG", PRESS)).getpixel((8, 8)), (0, 0, 0), 3)
 
 
 def test_srgb_by_any_name_changes_nothing():
@@ -333,8 +333,8 @@ def test_srgb_by_any_name_changes_nothing():
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     assert len(set(names)) == 3
     for profile in names:
-        assert open_picture(encoded(noise, icc_profile=profile)).tobytes() == noise.tobytes()
-    nearly = open_picture(encoded(noise, icc_profile=rgb_profile(*SRGB_COLOURS, gamma(2.2)))).tobytes()
+        assert open_image(encoded(noise, icc_profile=profile)).tobytes() == noise.tobytes()
+    nearly = open_image(encoded(noise, icc_profile=rgb_profile(*SRGB_COLOURS, gamma(2.2)))).tobytes()
     assert nearly != noise.tobytes()
     assert np.abs(np.frombuffer(nearly, np.uint8).astype(int) - np.asarray(noise).ravel()).max() < 16
 
@@ -342,11 +342,11 @@ def test_srgb_by_any_name_changes_nothing():
 def test_the_result_carries_no_profile_and_is_not_converted_again():
     image = Image.new("RGB", (40, 40), P3_RED)
     data = encoded(image, icc_profile=P3)
-    picture = open_picture(data)
-    assert picture.info == {} and open_picture(picture).tobytes() == picture.tobytes()
-    assert open_picture(encoded(picture)).tobytes() == picture.tobytes()
+    opened = open_image(data)
+    assert opened.info == {} and open_image(opened).tobytes() == opened.tobytes()
+    assert open_image(encoded(opened)).tobytes() == opened.tobytes()
     with Image.open(io.BytesIO(data)) as original:
-        open_picture(original)
+        open_image(original)
         assert original.getpixel((8, 8)) == P3_RED and original.info["icc_profile"] == P3
 
 
@@ -371,8 +371,8 @@ def test_a_profile_that_makes_no_sense_counts_as_none(mode, profile):
     image = Image.new("RGB", (40, 40), P3_RED).convert(mode)
     format = "JPEG" if mode == "CMYK" else "PNG"
     assert (
-        open_picture(encoded(image, format, icc_profile=profile)).tobytes()
-        == open_picture(encoded(image, format)).tobytes()
+        open_image(encoded(image, format, icc_profile=profile)).tobytes()
+        == open_image(encoded(image, format)).tobytes()
     )
 
 
@@ -388,7 +388,7 @@ def test_a_profile_that_is_a_program_counts_as_none():
     swap = struct.pack(">4s4xHH12f", b"matf", 3, 3, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0)
     program = struct.pack(">4s4xHHIII", b"mpet", 3, 3, 1, 24, len(swap)) + swap
     profile = icc(b"RGB ", D2B0=program)
-    assert open_picture(encoded(Image.new("RGB", (40, 40), P3_RED), icc_profile=profile)).getpixel((8, 8)) == P3_RED
+    assert open_image(encoded(Image.new("RGB", (40, 40), P3_RED), icc_profile=profile)).getpixel((8, 8)) == P3_RED
 
 
 def test_a_damaged_profile_never_costs_the_picture():
@@ -402,7 +402,7 @@ def test_a_damaged_profile_never_costs_the_picture():
             hurt = np.frombuffer(profile, np.uint8).copy()
             hurt[rng.integers(0, min(len(hurt), 500), 6)] = rng.integers(0, 256, 6)
             whole.info["icc_profile"] = hurt.tobytes()
-            assert open_picture(whole).size == (32, 32)
+            assert open_image(whole).size == (32, 32)
 
 
 def test_a_large_profile_in_a_png():
@@ -410,7 +410,7 @@ def test_a_large_profile_in_a_png():
     profile = P3 + np.random.default_rng(0).bytes(1_500_000)
     profile = struct.pack(">I", len(profile)) + profile[4:]
     data = encoded(Image.new("RGB", (40, 40), P3_RED), icc_profile=profile)
-    assert near(open_picture(data).getpixel((8, 8)), SRGB_RED, 2)
+    assert near(open_image(data).getpixel((8, 8)), SRGB_RED, 2)
 
 
 # Kinds of files that people have
@@ -422,7 +422,7 @@ def test_jpegs_of_printers():
     for ink, expected in ((cyan, (0, 255, 255)), (red, (255, 55, 35))):
         image = Image.new("CMYK", (40, 40), ink)
         data = encoded(image, "JPEG", quality=100)
-        assert near(open_picture(data).getpixel((8, 8)), expected, 3)
+        assert near(open_image(data).getpixel((8, 8)), expected, 3)
         *chroma, black = image.split()
         ycc = Image.merge("RGB", chroma).convert("YCbCr")
         stored = [channel.point(lambda value: 255 - value) for channel in ycc.split()]  # Pillow inverts what it writes
@@ -430,7 +430,7 @@ def test_jpegs_of_printers():
         at = data.index(b"Adobe") + 11
         assert data[at] == 0
         ycck = data[:at] + b"\x02" + data[at + 1 :]
-        assert near(open_picture(ycck).getpixel((8, 8)), expected, 4)
+        assert near(open_image(ycck).getpixel((8, 8)), expected, 4)
 
 
 def test_jpegs_of_phones():
@@ -440,22 +440,22 @@ def test_jpegs_of_phones():
     with Image.open(io.BytesIO(data)) as image:
         assert image.format == "MPO"
     for longest in (None, 20):
-        assert near(open_picture(data, longest).getpixel((5, 5)), RED)
-    assert near(open_picture(encoded(first, "JPEG", progressive=True)).getpixel((5, 5)), RED)
+        assert near(open_image(data, longest).getpixel((5, 5)), RED)
+    assert near(open_image(encoded(first, "JPEG", progressive=True)).getpixel((5, 5)), RED)
 
 
 @pytest.mark.parametrize(("format", "brand"), [("AVIF", b"avif"), ("HEIF", b"heic")])
 def test_avif_and_heic_by_their_common_brand(format, brand):
     data = encoded(two_halves(), format)
     assert data[4:12] == b"ftyp" + brand and brand in data[12:40]
-    assert near(open_picture(data[:8] + b"mif1" + data[12:]).getpixel((5, 5)), RED)
+    assert near(open_image(data[:8] + b"mif1" + data[12:]).getpixel((5, 5)), RED)
 
 
 def test_heic_of_10_bits():
     values = np.asarray(two_halves()).astype(np.uint16) << 8
     file = io.BytesIO()
     pillow_heif.from_bytes("RGB;16", (60, 40), values.tobytes()).save(file, quality=95)
-    assert near(open_picture(file.getvalue()).getpixel((5, 5)), RED)
+    assert near(open_image(file.getvalue()).getpixel((5, 5)), RED)
 
 
 def claiming(data, width, height):
@@ -475,8 +475,8 @@ def claiming(data, width, height):
     ],
 )
 def test_heic_that_is_refused(hurt, word):
-    with pytest.raises(PictureError, match=word):
-        open_picture(hurt(encoded(two_halves(size=(3000, 2000)), "HEIF")))
+    with pytest.raises(ImageError, match=word):
+        open_image(hurt(encoded(two_halves(size=(3000, 2000)), "HEIF")))
 
 
 def test_heic_leaves_no_thread_and_can_be_missing(tmp_path):
@@ -499,8 +499,8 @@ except ValueError as error: print(error)"""
 def test_transparency_lies_on_white(mode):
     image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (0, 0, 20, 40))
-    picture = open_picture(encoded(image.convert(mode) if mode != "P" else image.quantize(4)))
-    assert near(picture.getpixel((5, 20)), (0, 0, 0)) and near(picture.getpixel((35, 20)), (255, 255, 255))
+    opened = open_image(encoded(image.convert(mode) if mode != "P" else image.quantize(4)))
+    assert near(opened.getpixel((5, 20)), (0, 0, 0)) and near(opened.getpixel((35, 20)), (255, 255, 255))
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF"])
@@ -512,21 +512,21 @@ def test_a_picture_is_turned_once(orientation, format):
     stored = upright.transpose(turn[orientation]) if orientation in turn else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = open_picture(encoded(stored, format, exif=exif.tobytes(), quality=95))
-    assert picture.size == upright.size
-    assert near(picture.getpixel((5, 20)), RED) and near(picture.getpixel((55, 20)), BLUE)
+    image = open_image(encoded(stored, format, exif=exif.tobytes(), quality=95))
+    assert image.size == upright.size
+    assert near(image.getpixel((5, 20)), RED) and near(image.getpixel((55, 20)), BLUE)
 
 
 def test_damaged_exif_does_not_cost_the_picture():
     data = encoded(two_halves(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff garbage")
-    assert open_picture(data).size == (60, 40)
+    assert open_image(data).size == (60, 40)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
 def test_longest_scales_down_and_never_up(format):
     data = encoded(two_halves(size=(1200, 800)), format)
-    assert open_picture(data, longest=300).size == (300, 200)
-    assert open_picture(data, longest=5000).size == (1200, 800)
+    assert open_image(data, longest=300).size == (300, 200)
+    assert open_image(data, longest=5000).size == (1200, 800)
 
 
 def test_any_damage_ends_in_a_picture_or_a_sentence():
@@ -538,7 +538,7 @@ def test_any_damage_ends_in_a_picture_or_a_sentence():
             hurt = np.frombuffer(data, np.uint8).copy()
             hurt[rng.integers(0, len(hurt), 8)] = rng.integers(0, 256, 8)
             try:
-                assert open_picture(hurt.tobytes()[: rng.integers(1, len(hurt))]).mode == "RGB"
-            except PictureError:
+                assert open_image(hurt.tobytes()[: rng.integers(1, len(hurt))]).mode == "RGB"
+            except ImageError:
                 refused += 1
     assert refused > 200
