@@ -105,7 +105,8 @@ def read_settings(typed, pairs, known):
         values.setdefault("source", "search" if "labels" in values else "folder" if "photos" in values else "sample")
     if "labels" in values and values.get("source", "search") != "search":
         raise SettingsError(
-            f"LABELS says what to search for, and SOURCE={values['source']} searches for nothing: leave one of them out."
+            f"LABELS says what to search for, and SOURCE={values['source']} searches for nothing: "
+            "leave one of them out."
         )
     if len(values.get("labels", "ab")) < 2:
         raise SettingsError(f"LABELS needs at least two labels, with commas between them, not only {values['labels']}.")

@@ -42,8 +42,8 @@ def list_links(manifest, label, query, links, more=False):
     rows, again, listed, changed = [], [], set(), False
     for link in links:
         url, page = one_line(link.url), one_line(link.page)
-        row = dict(label=label, query=str(query), licence=query.licence, source=link.source, title=link.title, page=page,
-                   url=url, time=now(), decision=FOUND)  # fmt: skip
+        row = dict(label=label, query=str(query), licence=query.licence, source=link.source, title=link.title,
+                   page=page, url=url, time=now(), decision=FOUND)  # fmt: skip
         if url in known:
             before = known[url]
             if before["decision"] == WITHDRAWN and before["file"]:

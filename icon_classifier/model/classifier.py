@@ -35,9 +35,9 @@ class Prediction:
     probabilities: of every label, likeliest first.
     is_ood: whether the image is out of distribution, unlike the training photos; None where the export cannot tell.
     reason: why it is out of distribution, in words.
-    heatmap: where the model looked, on request: an array (height, width) over what `preprocessing.visible_box` gives, coarse;
-        how much the log-odds of `label` sink when that place is taken away (see `network.Network`). None where the
-        export cannot tell.
+    heatmap: where the model looked, on request: a coarse array (height, width) over `preprocessing.visible_box`. Each
+        cell is how much the log-odds of `label` fall when the features there are removed (see `network.Network`).
+        None where the export cannot tell.
     """
 
     label: str

@@ -7,7 +7,7 @@ from .preprocessing import visible_box
 
 
 def overlay_heatmap(image, heatmap, rule):
-    """Return an RGB copy of `image`, greyish, and the redder where `heatmap` (height, width), a prediction's, is larger.
+    """Return a greyish RGB copy of `image`, redder where a prediction's `heatmap` (height, width) is larger.
 
     `rule`: the card's `preprocessing`, which says what part of the picture the network saw. Only what speaks for the
     label is shown, as a share of the largest.

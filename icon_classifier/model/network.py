@@ -18,22 +18,22 @@ def parts(model):
     return None if first is None else (body, head[:first], head[first:])
 
 
-MAX_ABLATED = 2**26  # numbers that the maps of one picture, with each cell taken away in turn, may have: 268 MB
+MAX_ABLATED = 2**26  # numbers in the maps of one image, with each cell removed in turn: 268 MB
 
 
 class Network(nn.Module):
     """From pictures (n, 3, height, width) to what a `Prediction` is made of.
 
-    `forward` returns a dict: `scores` (n, labels); where `ood_detector` is given, `ood_score` (n), above 0 for pictures of
-    something else; and where the body makes maps, not too large (`MAX_ABLATED`), `ablated` (n, height, width, labels),
-    the scores when that cell of the map is taken away, that is, set to zero.
+    `forward` returns a dict: `scores` (n, labels); with an `ood_detector`, `ood_score` (n), above 0 for images that are
+    out of distribution; and where the body makes maps of at most `MAX_ABLATED` numbers, `ablated` (n, height, width,
+    labels): the scores when that cell of the map is set to zero.
 
-    `ood_detector` is what `fit_ood_detector` learned from the training pictures: the `mean` of their features, the principal
-    `components` (n, features), `weight`, and `threshold`. The OOD score is ViM's (Wang et al., "ViM: Out-Of-Distribution
+    `ood_detector` comes from `fit_ood_detector`: the `mean` of the training photos' features, their principal
+    `components` (n, features), `weight` and `threshold`. The score is ViM's (Wang et al., "ViM: Out-Of-Distribution
     with Virtual-logit Matching", 2022): `weight` times the length of what the components leave of the features, minus
     the logarithm of the sum of the exponentiated scores. Here the features are the pooled ones, before the head.
-    Taking away parts and watching the score is Zeiler's and Fergus's occlusion (2014), done to the features, where it
-    takes one pass of the head and none of the body.
+    The ablation is occlusion (Zeiler and Fergus, 2014), applied to the features, where it takes one pass of the head
+    and none of the body.
     """
 
     def __init__(self, model, ood_detector=None):

@@ -14,7 +14,7 @@ def in_a_sentence(prediction):
 
 
 def figure(name, address, problem="", prediction=None):
-    """Render a picture, which the browser has at `address`, with a `problem`, a prediction (`prediction`), or neither."""
+    """Render an image, which the browser has at `address`, with a `problem`, a `prediction`, or neither."""
     alt = "" if problem else escape(name)  # where there is a problem the caption says the name
     words = f'<p class="icon-name">{escape(name)}</p><p class="icon-problem">{escape(problem)}</p>' if problem else ""
     if prediction:
