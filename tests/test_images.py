@@ -148,11 +148,11 @@ def test_a_photo_of_twelve_megapixels_takes_the_memory_that_the_page_keeps_for_o
     profile = {"LA": LINEAR_GREY, "CMYK": PRESS}.get(mode, P3)
     image = Image.new("RGB", (4032, 3024), RED).convert(mode)
     image.save(tmp_path / "photo", format, progressive=mode == "RGB", icc_profile=profile)
-    code = """import re, sys; from icon_classifier.images import open_picture; from pathlib import Path
+    code = """import re, sys; from icon_classifier.images import open_image; from pathlib import Path
 here, photo = Path("/proc/self"), Path(sys.argv[1]).read_bytes()
 most = lambda what: int(re.search(what + r":\\s+(\\d+)", (here / "status").read_text())[1]) / 1024
-open_picture(Path(sys.argv[2]).read_bytes()); (here / "clear_refs").write_text("5"); before = most("VmRSS")
-open_picture(photo, longest=eval(sys.argv[3])); print(most("VmHWM") - before)"""
+open_image(Path(sys.argv[2]).read_bytes()); (here / "clear_refs").write_text("5"); before = most("VmRSS")
+open_image(photo, longest=eval(sys.argv[3])); print(most("VmHWM") - before)"""
     (tmp_path / "small").write_bytes(encoded(Image.new(mode, (40, 40)), format))
     took = float(python("-c", code, str(tmp_path / "photo"), str(tmp_path / "small"), str(longest)).stdout)
     assert 1 < took < DECODE_MEMORY
@@ -482,8 +482,8 @@ def test_heic_that_is_refused(hurt, word):
 def test_heic_leaves_no_thread_and_can_be_missing(tmp_path):
     """The process that kernels are forked from may have one thread only."""
     (tmp_path / "photo").write_bytes(encoded(two_halves(size=(600, 400)), "HEIF"))
-    code = """import os, sys; sys.modules.update(eval(sys.argv[2])); from icon_classifier.images import open_picture
-try: print(open_picture(sys.argv[1]).size, len(os.listdir("/proc/self/task")))
+    code = """import os, sys; sys.modules.update(eval(sys.argv[2])); from icon_classifier.images import open_image
+try: print(open_image(sys.argv[1]).size, len(os.listdir("/proc/self/task")))
 except ValueError as error: print(error)"""
     photo = str(tmp_path / "photo")
     alone = {"OPENBLAS_NUM_THREADS": "1"}  # numpy's own threads; the fork server has none of them either

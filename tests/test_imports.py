@@ -75,11 +75,11 @@ def test_the_public_names_load_without_fastai_and_torch():
 import sys, icon_classifier
 print(*[name for name in sys.modules if name.startswith("icon_classifier.")])
 from icon_classifier import *
-from icon_classifier.images import PictureError
+from icon_classifier.images import ImageError
 from icon_classifier.model.card import CardError
 from icon_classifier.model.classifier import ExportError
 print(*sorted(icon_classifier.__all__), *sorted({"fastai", "torch", "onnxruntime"} & set(sys.modules)))
-print(all(issubclass(error, IconClassifierError) for error in (PictureError, CardError, ExportError)))
+print(all(issubclass(error, IconClassifierError) for error in (ImageError, CardError, ExportError)))
 """
     run = python("-c", code, environment=".venv-page")
     names = "Card Classifier IconClassifierError Prediction load_classifier"

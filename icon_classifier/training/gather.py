@@ -93,17 +93,18 @@ def contact_sheet(
     rows = find_photos(photos)
     known = Manifest(photos).folders() if (Path(photos)/'manifest.csv').exists() else {}
     typed = {folder: label for label,folder in known.items()}
-    font, gap, label = ImageFont.load_default(14), 4, 20
-    sheet = Image.new('RGB', (per_label*(side + gap) + gap, max(1, len(rows))*(side + gap + label)), 'white')
+    font = ImageFont.load_default(14)
+    gap,heading = 4,20 # px
+    sheet = Image.new('RGB', (per_label*(side + gap) + gap, max(1, len(rows))*(side + gap + heading)), 'white')
     draw = ImageDraw.Draw(sheet)
     for y,((split,label),files) in enumerate(rows.items()):
-        top = y*(side + gap + label)
+        top = y*(side + gap + heading)
         draw.text((gap, top + 2), f'{typed.get(label, label)}: {len(files)}{split and f" ({split})"}', 'black', font)
         for x,file in enumerate(files[::max(1, len(files)//per_label)][:per_label]):
             try: image = open_image(file, longest=side)
             except ImageError: image = Image.new('RGB', (side, side), 'crimson') # the cleaning step names it
             sheet.paste(image, (gap + x*(side + gap) + (side - image.width)//2,
-                                top + label + (side - image.height)//2))
+                                top + heading + (side - image.height)//2))
     return sheet
 
 # %% ../../notebooks/library/01_gather.ipynb #6f2294d8
