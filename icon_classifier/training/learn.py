@@ -147,7 +147,7 @@ def _explained(
     ood_detector = dict(mean=mean, components=components[:enough].clone(), weight=1.0, threshold=0.0)
     left = Network(network, ood_detector).ood_score(features, scores) + scores.logsumexp(1)
     ood_detector['weight'] = float(scores.max(1).values.mean()/left.mean().clamp(min=1e-6))
-    return familiar
+    return ood_detector
 
 # %% ../../notebooks/library/04_learn.ipynb #b8d0e3f6
 def fit_ood_detector(
