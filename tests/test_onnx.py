@@ -79,7 +79,7 @@ def planted(photos, item, batch, arch, images):
     from fastai.vision import all as fv
 
     from icon_classifier.model.network import Network, parts
-    from icon_classifier.training.learn import features_and_scores
+    from icon_classifier.training.judge import features_and_scores
 
     block = fv.DataBlock(
         (fv.ImageBlock, fv.CategoryBlock),
