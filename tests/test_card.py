@@ -150,3 +150,16 @@ def test_sha256(tmp_path):
 
 def test_in_words():
     assert [in_words(labels) for labels in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("ood", "detects"),
+    [
+        (None, False),
+        ({"photos": 90, "kept": 86}, False),
+        ({"photos": 90, "kept": 86, "auroc": 0.7, "interval": [0.6, 0.8], "others": 50, "refused": 24}, False),
+        ({"photos": 90, "kept": 86, "auroc": 0.9, "interval": [0.8, 1.0], "others": 50, "refused": 25}, True),
+    ],
+)
+def test_detects_ood_needs_a_measurement_that_went_well(ood, detects):
+    assert replace(CARD, figures={"ood": ood}).detects_ood() is detects

@@ -153,9 +153,9 @@ def test_messages_that_no_browser_of_ours_sends(page, good):
 
 
 def test_names_are_text():
-    prediction = Prediction(MARKUP, 0.9, {MARKUP: 0.9, "b": 0.1}, False, "Odd.")
+    prediction = Prediction(MARKUP, 0.9, {MARKUP: 0.9, "b": 0.1}, True, "Odd.")
     shown = bars(prediction.probabilities) + unfold(MARKUP, [MARKUP]) + table([[MARKUP]])
-    shown += figure(MARKUP, "blob:1", MARKUP) + figure(MARKUP, "blob:1", prediction=prediction)
+    shown += figure(MARKUP, "blob:1", MARKUP) + figure(MARKUP, "blob:1", "", prediction, in_a_sentence(prediction))
     assert "<img src=x" not in shown and shown.count("&lt;img") == 10
 
 
@@ -168,11 +168,15 @@ def test_many_names_give_five_bars_and_the_number_of_the_others():
     ("probability", "is_ood", "begins"),
     [
         (0.99, False, "Almost certainly star."),
-        (0.9, None, "Very likely star."),
+        (0.9, False, "Very likely star."),
         (0.6, False, "Probably star."),
-        (0.4, None, "Perhaps star."),
+        (0.4, False, "Perhaps star."),
+        (0.99, None, "Most like star, of the 2 labels that this model knows."),
         (0.99, True, "This is probably none of them; star is only the nearest guess. Odd."),
     ],
 )
 def test_in_a_sentence(probability, is_ood, begins):
-    assert in_a_sentence(Prediction("star", probability, {}, is_ood, "Odd." if is_ood else "")) == begins
+    prediction = Prediction("star", probability, {"star": 0.9, "bell": 0.1}, is_ood, "Odd." if is_ood else "")
+    assert in_a_sentence(prediction) == begins
+    if not is_ood:
+        assert in_a_sentence(prediction, detects_ood=False).startswith("Most like star, of the 2 labels")

@@ -68,6 +68,11 @@ class Card:
         known = {each.name: data[each.name] for each in fields(cls) if each.name in data}
         return cls(**{**known, "labels": tuple(data["labels"])})
 
+    def detects_ood(self):
+        """Return whether the model was measured on images of other things, and refused at least half of them."""
+        ood = self.figures.get("ood") or {}
+        return "auroc" in ood and ood["refused"] >= ood["others"] / 2
+
     def images(self):
         """Return the example pictures: a list of (label, bytes)."""
         return [(label, base64.b64decode(image, validate=True)) for label, image in self.examples.items()]

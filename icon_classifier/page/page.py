@@ -38,14 +38,17 @@ class Upload:
     content: bytes = b""
     problem: str = ""
     prediction: Prediction | None = None
+    sentence: str = ""  # the prediction in words
     widget: widgets.HTML = field(default_factory=widgets.HTML)
 
     def draw(self, address=None):
         """Show the picture with its problem or prediction; `address`: of another picture to show in its place."""
-        self.widget.value = render.figure(self.name, address or self.address, self.problem, self.prediction)
+        self.widget.value = render.figure(
+            self.name, address or self.address, self.problem, self.prediction, self.sentence
+        )
 
     def in_words(self):
-        return self.problem or (render.in_a_sentence(self.prediction) if self.prediction else "")
+        return self.problem or self.sentence
 
     def row(self):
         """Return the picture's row of the table."""
@@ -164,6 +167,7 @@ class IconPage:
     def _predict(self, each):
         card = self.classifier.card
         each.prediction = self.classifier.predict(each.content, heatmap=bool(card and card.preprocessing))
+        each.sentence = render.in_a_sentence(each.prediction, card is not None and card.detects_ood())
 
     def _draw(self):
         """Show the pictures again, with the heatmap over them if the checkbox is ticked."""

@@ -6,20 +6,26 @@ MAX_BARS = 5  # for the most probable labels; the others are counted
 CERTAINTY = (0.95, "Almost certainly"), (0.8, "Very likely"), (0.5, "Probably"), (0, "Perhaps")
 
 
-def in_a_sentence(prediction):
-    """Return a `Prediction` as a sentence."""
+def in_a_sentence(prediction, detects_ood=True):
+    """Return a `Prediction` as a sentence.
+
+    detects_ood: whether the model was shown to notice images of other things (`Card.detects_ood`). If not, the
+        sentence only compares the labels, however high the probability is.
+    """
     if prediction.is_ood:
         return f"This is probably none of them; {prediction.label} is only the nearest guess. {prediction.reason}"
+    if not detects_ood or prediction.is_ood is None:
+        return f"Most like {prediction.label}, of the {len(prediction.probabilities)} labels that this model knows."
     return f"{next(words for least, words in CERTAINTY if prediction.probability >= least)} {prediction.label}."
 
 
-def figure(name, address, problem="", prediction=None):
-    """Render an image, which the browser has at `address`, with a `problem`, a `prediction`, or neither."""
+def figure(name, address, problem="", prediction=None, sentence=""):
+    """Render the image at `address`, with its `problem`, or its `prediction` and the `sentence` about it."""
     alt = "" if problem else escape(name)  # where there is a problem the caption says the name
     words = f'<p class="icon-name">{escape(name)}</p><p class="icon-problem">{escape(problem)}</p>' if problem else ""
     if prediction:
         line = f"Prediction: {prediction.label}; Probability: {prediction.probability:.4f}"
-        words = f"<p>{escape(in_a_sentence(prediction))}</p>{bars(prediction.probabilities)}"
+        words = f"<p>{escape(sentence)}</p>{bars(prediction.probabilities)}"
         words += f'<p class="icon-prediction">{escape(line)}</p>'
     modest = " icon-modest" if prediction and prediction.is_ood else ""
     image = f'<div class="icon-picture"><img src="{escape(address)}" alt="{alt}"></div>'
