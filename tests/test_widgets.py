@@ -171,7 +171,7 @@ def test_many_names_give_five_bars_and_the_number_of_the_others():
         (0.9, None, "Very likely star."),
         (0.6, False, "Probably star."),
         (0.4, None, "Perhaps star."),
-        (0.99, True, "This is probably none of them; star is only the nearest guess. Odd."),
+        (0.99, True, "This is probably none of them; star is only the closest label. Odd."),
     ],
 )
 def test_in_a_sentence(probability, is_ood, begins):

@@ -1,4 +1,4 @@
-"""A dataset follows its source: photos that it no longer has are excluded, and come back when it has them again."""
+"""Synchronize a dataset with its source: exclude photos that the source no longer has; restore those it has again."""
 
 import hashlib
 from collections import Counter
@@ -29,9 +29,9 @@ NOT_THERE = "It is no longer in the source."
 
 
 def arrange(manifest, wanted):
-    """Exclude photos that a search found and that `wanted` ({label: query}) does not ask for; put back the others.
+    """Exclude photos of searches that are not in `wanted` ({label: query}), and restore those that are.
 
-    Rows of a label whose folder was deleted become open again. Nothing is deleted.
+    If the folder of a wanted label was deleted, its rows become open again. Nothing is deleted.
     """
     photos, excluded, folders = manifest.photos, manifest.photos / EXCLUDED_FOLDER, manifest.folders()
     before = [dict(row) for row in manifest.rows]
@@ -39,7 +39,7 @@ def arrange(manifest, wanted):
     gone, back = set(), set()
     for row in manifest.rows:
         if not row["query"] or row["decision"] not in (KEPT, WITHDRAWN):
-            continue  # another source's, or no photo
+            continue  # from another source, or not a photo
         wants = wanted.get(asked(row)) == row["query"]
         if wants and row["label"] in missing:
             manifest.reopen(row)
@@ -51,7 +51,7 @@ def arrange(manifest, wanted):
             row.update(decision=WITHDRAWN, reason=NOT_ASKED)
             gone.add(row["label"])
     if before != manifest.rows:
-        manifest.save()  # before the moves: what the cleaning excluded must stay there when the label comes back
+        manifest.save()  # before the moves, so that photos excluded in cleaning stay excluded if this is interrupted
     _move_away(manifest, {folders[label] for label in gone - set(wanted)}, {folders[label] for label in back})
 
 
@@ -113,16 +113,16 @@ def _row(link, origin):
 
 
 def _whose(manifest, origin, urls):
-    """Of the manifest's rows: {address: row} that others have brought, the forgotten addresses, and those of `origin`.
+    """Split the manifest's rows: return {address: row} of other sources, the forgotten addresses, and rows of `origin`.
 
-    A path below a source is no address: another source may have one that reads the same.
+    Only URLs of other sources count, because a relative path can be the same in several sources.
     """
     theirs, forgotten, mine = {}, set(), []
     for row in manifest.rows:
         if row["decision"] == FORGOTTEN:
             forgotten.add(row["url"])
         elif not row["query"] and (row["origin"] == origin or (not row["origin"] and row["url"] in urls)):
-            mine.append(row)  # without an origin: an earlier version's
+            mine.append(row)  # rows of an earlier version have no origin
         elif row["decision"] in (KEPT, EXCLUDED) and "://" in row["url"]:
             theirs.setdefault(row["url"], row)
     return theirs, forgotten, mine
@@ -168,7 +168,7 @@ def same_image(row):
 
 
 def _has_changed(link, row):
-    """Whether the file of `link` holds something else than when `row` was written; reads it only if it may."""
+    """Return whether the file of `link` has changed since `row` was written. Reads the file only if it may have."""
     written = datetime.fromisoformat(row["time"] or "1970-01-01T00:00:00+00:00").timestamp()
     if link.size is None or (row["bytes"] == str(link.size) and int(link.changed) <= written):
         return False
@@ -180,14 +180,14 @@ def _has_changed(link, row):
 
 
 def _full(manifest):
-    """The folders that hold photos, as the rows say."""
+    """Return the folders that contain photos according to the rows."""
     return {row["file"].rpartition("/")[0] for row in manifest.rows if row["decision"] == KEPT}
 
 
 def _move_away(manifest, gone, back):
-    """Move what the rows say is excluded; pictures that somebody added to a folder by hand go where the others go.
+    """Move the excluded photos of the rows, and photos that were added by hand together with the others of a folder.
 
-    `gone`, `back`: folders of which nothing is left, or something is there again.
+    gone: folders that no longer contain photos. back: folders that contain photos again.
     """
     photos, excluded = manifest.photos, manifest.photos / EXCLUDED_FOLDER
     kept = {row["file"] for row in manifest.rows if row["decision"] == KEPT}

@@ -1,4 +1,4 @@
-"""Ingest links: each becomes a photo on disk and a row that says so, or a row that says why not."""
+"""Ingest links: write each image as a photo and record it in the manifest, or record why it was refused."""
 
 import hashlib
 import io
@@ -26,7 +26,7 @@ from .manifest import (
     writing,
 )
 
-MAX_SIDE = 512  # px; larger is slower to train on and not better
+MAX_SIDE = 512  # px; training on larger photos is slower and not better
 
 
 def list_links(manifest, label, query, links, more=False):
@@ -74,10 +74,10 @@ def list_links(manifest, label, query, links, more=False):
 
 
 def take(manifest, folder, rows, arrivals):
-    """Yield each of `rows` (open ones) once it is decided, as its picture arrives.
+    """Ingest the images of `rows` (open ones) as they arrive, and yield each row with its decision.
 
-    `arrivals`: (url, what came) in any order: an `Response` or an exception from `Fetcher.fetch_images`, or a function
-    that returns the bytes.
+    arrivals: (url, arrival) in any order. The arrival is a `Response` or `FetchError` from `Fetcher.fetch_images`, or
+    a function that returns the bytes.
     """
     rows = {row["url"]: row for row in rows}
     there = (KEPT, EXCLUDED, FORGOTTEN)
@@ -91,7 +91,10 @@ def take(manifest, folder, rows, arrivals):
 
 
 def _decide(photos, folder, bodies, came):
-    """What the manifest says about a link after `came`; a picture that is good and new is on disk then."""
+    """Return the columns that say what became of a link, and write the photo if the image is usable and new.
+
+    came: see `arrivals` of `take`.
+    """
     if isinstance(came, FetchError):
         return dict(decision=LATER if came.again else REFUSED, reason=str(came), status=came.status)
     facts, body = {}, None
@@ -110,7 +113,7 @@ def _decide(photos, folder, bodies, came):
     except (ImageError, SourceError) as error:
         return facts | dict(decision=REFUSED, reason=str(error))
     except OSError as error:
-        return facts | dict(decision=LATER, reason=f"It cannot be read: {error.strerror or error}.")
+        return facts | dict(decision=LATER, reason=f"The file cannot be read: {error.strerror or error}.")
     file = f"{folder}/{facts['sha256'][:16]}.jpg"
     with writing(photos):
         write_photo(photos / file, image)
@@ -118,7 +121,7 @@ def _decide(photos, folder, bodies, came):
 
 
 def write_photo(path, image):
-    """Write `image` as JPEG in one step: at `path` there is a whole file or none."""
+    """Write `image` to `path` as JPEG, atomically."""
     data = io.BytesIO()
     image.save(data, "JPEG", quality=90)
     path.parent.mkdir(parents=True, exist_ok=True)

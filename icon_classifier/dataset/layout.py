@@ -1,4 +1,4 @@
-"""What belongs to which label in a folder or a zip, and what is left out: one rule for all sources."""
+"""Assign the files of a folder or a zip to labels, with one rule for all sources."""
 
 import os
 from collections import Counter
@@ -8,30 +8,30 @@ from .manifest import is_dataset
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
 TRAIN, VALID, TEST = ("train", "training"), ("valid", "validation", "val"), ("test", "testing")
-SYSTEM = {".ds_store", "thumbs.db", "desktop.ini", "icon\r"}  # what systems leave in folders
+SYSTEM = {".ds_store", "thumbs.db", "desktop.ini", "icon\r"}  # created by operating systems
 SKIPPED = {"@eadir": "@eaDir", "__macosx": "__MACOSX"}
-MODELS = "models"  # fastai's, beside the labels
+MODELS = "models"  # created by fastai beside the labels
 
 
 def is_label(folder):
-    """Whether a folder of this name, directly below the top, can be a label's."""
+    """Return whether a folder of this name, directly below the top, can be that of a label."""
     return not folder.startswith(".") and folder.casefold() not in {*SKIPPED, MODELS}
 
 
 def find_images(folder, left_out=None):
-    """Return [(path below `folder` with slashes, split or "", label)] for the pictures in it, by the rule."""
+    """Return [(path below `folder` with slashes, split or "", label)] of the images in it; see `labelled_of`."""
     left_out = Counter() if left_out is None else left_out
     return labelled_of(sorted(_walk(Path(folder), left_out)), left_out)
 
 
 def _walk(top, left_out, inside=(), below=""):
-    """The paths of the files in a folder, through links too; `inside`: the real paths of the folders above."""
+    """Yield the paths of the files below the folder `top`, following links. `inside`: the real paths of its parents."""
     real = os.path.realpath(top)
     if real in inside:
-        left_out["linked in a circle"] += 1
+        left_out["in a cycle of links"] += 1
         return
     if below and is_dataset(top):
-        left_out["folder(s) that gathering filled"] += 1
+        left_out["folder(s) that are datasets"] += 1
         return
     try:
         entries = list(os.scandir(top))
@@ -94,7 +94,7 @@ def labelled_of(files, left_out):
 
 
 def _unfit(parts):
-    """Why the file with this path is left out, or ""."""
+    """Return why the file with these path components is left out, or ""."""
     name, suffix = parts[-1].casefold(), PurePosixPath(parts[-1]).suffix.lower()
     for part in parts[:-1]:
         if part.casefold() in SKIPPED:
@@ -102,20 +102,20 @@ def _unfit(parts):
         if part.startswith("."):
             return "in hidden folders"
     if name in SYSTEM or name.startswith("._"):
-        return "of the system (such as .DS_Store)"
+        return "created by the operating system (such as .DS_Store)"
     if name.startswith("."):
         return "hidden"
-    return "" if suffix in SUFFIXES else f"not named like a picture ({suffix or 'without a suffix'})"
+    return "" if suffix in SUFFIXES else f"without an image's suffix ({suffix or 'none'})"
 
 
 def in_words(left_out):
-    """What was left out, as one line, or ""."""
+    """Return what was left out as one line, or "". `left_out`: a `Counter` of reasons."""
     reasons = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
     return "Left out: " + ", ".join(f"{n} {reason}" for reason, n in reasons) if reasons else ""
 
 
 def readable(path):
-    """A path as text, also where its bytes are not the UTF-8 that this system uses."""
+    """Return a path as text, even if its bytes are not valid UTF-8."""
     try:
         path.encode()
         return path
