@@ -14,10 +14,11 @@ from nbclient.exceptions import CellExecutionComplete
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
+from .errors import IconClassifierError
 from .shell_channel import ShellChannel
 
 
-class StalledError(RuntimeError):
+class StalledError(IconClassifierError, RuntimeError):
     """The notebook makes no progress. The message says why."""
 
 

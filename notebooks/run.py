@@ -15,6 +15,7 @@ import nbformat
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from icon_classifier.errors import IconClassifierError
 from icon_classifier.notebook_runner import Screen, StalledError, execute
 
 TYPED = ("SOURCE", "PHOTOS", "LABELS", "OTHERS", "EPOCHS")  # variables of make, which passes on TYPED_LABELS and so on
@@ -22,7 +23,7 @@ PATHS = ("photos", "others")  # settings that are text although their default is
 PACKAGE = Path(__file__).parent.parent / "icon_classifier"
 
 
-class SettingsError(ValueError):
+class SettingsError(IconClassifierError, ValueError):
     """A setting cannot be used. The message says why and what to do."""
 
 

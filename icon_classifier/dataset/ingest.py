@@ -3,9 +3,9 @@
 import hashlib
 import io
 
+from ..files import write_atomic
 from ..images import ImageError, open_image
 from .exclude import EXCLUDED_FOLDER, move_photo
-from .files import write_whole
 from .follow import same_image
 from .links import FetchError, SourceError
 from .manifest import (
@@ -125,4 +125,4 @@ def write_photo(path, image):
     data = io.BytesIO()
     image.save(data, "JPEG", quality=90)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, data.getvalue())
+    write_atomic(path, data.getvalue())

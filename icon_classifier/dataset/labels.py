@@ -2,6 +2,8 @@
 
 import unicodedata
 
+from ..errors import IconClassifierError
+
 # Characters that a file system refuses become their full-width forms, so that the folder name still looks as typed.
 _LOOK_ALIKE = str.maketrans({sign: chr(ord(sign) + 0xFEE0) for sign in '<>:"/\\|?*'})
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
@@ -16,7 +18,7 @@ _OURS = {
 MAX_FOLDER_BYTES = 150  # most file systems allow 255, but paths have limits as well
 
 
-class LabelError(ValueError):
+class LabelError(IconClassifierError, ValueError):
     """The label cannot be used as a folder name. The message says why and what to do."""
 
 

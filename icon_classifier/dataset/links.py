@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..errors import IconClassifierError
+
 URL = ("url", "image_url", "image", "link", "address", "src")  # accepted titles of a list's columns
 LABEL = ("label", "name", "class", "category")
 MAX_FILE_BYTES = 100_000_000  # a file in a zip can decompress to any size
@@ -23,11 +25,11 @@ class Link:
     changed: float = 0.0  # the modification time of a local file in seconds since 1970, or 0 if unknown
 
 
-class SourceError(Exception):
+class SourceError(IconClassifierError):
     """A source cannot be used. The message says why and what to do."""
 
 
-class FetchError(Exception):
+class FetchError(IconClassifierError):
     """An address could not be fetched. The message says why.
 
     status: the HTTP status, or "" if there was no response.

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .files import write_whole
+from ..errors import IconClassifierError
+from ..files import PARTIAL, write_atomic
 
 # `licence` is the search's filter. `phash` and `group` are for cleaning. `given` is the label that the source gave, if
 # cleaning has given the photo another label. `origin` is the path of the source.
@@ -32,11 +33,11 @@ SAME_IMAGE = "The same picture as "  # the reason's beginning for the same bytes
 OURS = {"label", "url", "decision"}  # the columns that distinguish a manifest from another manifest.csv
 
 
-class ManifestError(ValueError):
+class ManifestError(IconClassifierError, ValueError):
     """The manifest cannot be read. The message says why and what to do."""
 
 
-class DiskError(OSError):
+class DiskError(IconClassifierError, OSError):
     """The disk cannot be written to. The message says that nothing is lost, and what to do."""
 
 
@@ -49,7 +50,7 @@ class Manifest:
         self.rows = []
         self._open = {}  # (label as asked for, address, origin) -> the row that a later line replaces
         self.photos.mkdir(parents=True, exist_ok=True)
-        self.path.with_suffix(".csv.part").unlink(missing_ok=True)
+        self.path.with_name(self.path.name + PARTIAL).unlink(missing_ok=True)
         if self.path.exists() and self.path.stat().st_size:
             self._read()
 
@@ -129,7 +130,7 @@ class Manifest:
         writer.writeheader()
         writer.writerows(self.rows)
         with writing(self.photos):
-            write_whole(self.path, text.getvalue().encode())
+            write_atomic(self.path, text.getvalue().encode())
 
     def folders(self):
         """Return {label as typed: folder} of the labels that have or had a photo."""

@@ -3,11 +3,11 @@
 import base64
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from ..errors import IconClassifierError
+from ..files import write_atomic
 from .card_form import check_card, check_form
 
 FORMAT = 2
@@ -48,10 +48,8 @@ class Card:
 
     def write(self, path):
         """Write the card to `path` (card.json) atomically."""
-        path = Path(path)
-        draft = path.with_name(path.name + ".part")
-        draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(draft, path)
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        write_atomic(Path(path), text.encode())
 
     @classmethod
     def read(cls, path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import IconClassifierError
+from ..files import PARTIAL
 from ..images import open_image
 from .card import Card, CardError, sha256_of
 from .preprocessing import prepare
@@ -18,7 +19,6 @@ from .preprocessing import prepare
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported, which happens only in `open_onnx`
 
 ONNX = "export.onnx"
-PARTIAL = ".part"  # the ending of files that are not in place yet
 BATCH = 16  # images per batch
 OOD_REASON = "It looks less like the training photos than almost all validation photos did."
 

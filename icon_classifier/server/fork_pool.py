@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from ..errors import IconClassifierError
 from .fork_server import SINGLE_THREADED
 
 START_TIMEOUT = 120  # seconds to import modules and load the classifier; fastai takes about ten
@@ -19,7 +20,7 @@ FORK_TIMEOUT = 10  # seconds; a fork takes milliseconds
 MAX_RESPONSE_BYTES = 1 << 20
 
 
-class ForkError(RuntimeError):
+class ForkError(IconClassifierError, RuntimeError):
     """Kernels cannot be forked. The message says why."""
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
+from ..errors import IconClassifierError
 from ..model.classifier import ExportError, OnnxClassifier, load_classifier
 from . import capacity
 from .fork_pool import ForkError, ForkServerClient, exports_of
@@ -26,7 +27,7 @@ SMALL_HOST_MEMORY = 512 * capacity.MB  # bytes: a small dyno's
 START_TIMEOUT = 60  # seconds within which a host expects the port to be bound
 
 
-class Failed(Exception):
+class Failed(IconClassifierError):
     """A check failed. The message says what was found; `todo` says what to do."""
 
     def __init__(self, found, todo):
