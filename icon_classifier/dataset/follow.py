@@ -51,19 +51,53 @@ def arrange(manifest, wanted):
             row.update(decision=WITHDRAWN, reason=NOT_ASKED)
             gone.add(row["label"])
     if before != manifest.rows:
-        manifest.save()  # before the moves, so that photos excluded in cleaning stay excluded if this is interrupted
+        manifest.save()  # before the moves: after an interruption, the rows say which photos are excluded, and why
     _move_away(manifest, {folders[label] for label in gone - set(wanted)}, {folders[label] for label in back})
 
 
 def follow(manifest, origin, links, folders):
-    """Make the rows of the source `origin` (its path) say what `links` say now; what is new becomes an open row.
+    """Update the rows of the source `origin` (its path) so that they match its `links`; new links become open rows.
 
-    What is no longer among them is excluded, and put back when it returns; a label that was put right moves its
-    photo; a file that has changed is open again. What cleaning decided stays. The first link of an address counts.
-    `folders`: {(split, label): folder}. Nothing is deleted.
+    A photo that is no longer in the source is excluded, and restored when it returns. A photo whose label has changed
+    in the source is moved. A file that has changed becomes open again. Decisions of cleaning stay. If an address occurs
+    several times, its first link counts. Nothing is deleted.
+    folders: {(split, label): folder}.
     """
-    first, repeats = {}, []
     theirs, forgotten, mine = _whose(manifest, origin, {one_line(link.url) for link in links})
+    first, repeats = _first_links(links, theirs)
+    before = [dict(row) for row in manifest.rows]
+    full = _full(manifest)
+    rows = _update_repeats(manifest, origin, mine, repeats)
+    known = {}
+    for row in mine:
+        if not row["reason"].startswith(SAME_ADDRESS):
+            known.setdefault(row["url"], row)
+    _withdraw(manifest, [row for url, row in known.items() if url not in first])
+    bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in (KEPT, EXCLUDED)}
+    for url, row in known.items():
+        if link := first.get(url):
+            _update(manifest, row, origin, link, folders[link.split, link.label], bodies)
+    if before != manifest.rows:
+        manifest.save()
+    _move_away(manifest, full - _full(manifest), _full(manifest) - full)
+    for url, link in first.items():
+        if url in forgotten:
+            continue
+        if link.page and one_line(link.page) in forgotten:
+            rows.append(_row(link, origin) | dict(decision=FORGOTTEN, reason=UNWANTED, title=""))
+        elif url not in known:
+            rows.append(_row(link, origin) | dict(decision=FOUND))
+    if rows:
+        manifest.add(*rows)
+
+
+def _first_links(links, theirs):
+    """Return ({address: its first link}, [(link, reason)] of the repeated ones). `theirs`: see `_whose`.
+
+    A link that another source has brought with the same label is in neither.
+    """
+    first = {}
+    repeats = []
     for link in links:
         url = one_line(link.url)
         other = theirs.get(url)
@@ -74,42 +108,36 @@ def follow(manifest, origin, links, folders):
             repeats.append((link, f"{SAME_ADDRESS}for {asked(other)}."))
         elif not other:
             first[url] = link
-    before, full = [dict(row) for row in manifest.rows], _full(manifest)
-    again = [row for row in mine if row["reason"].startswith(SAME_ADDRESS)]
-    said = Counter((link.label, one_line(link.url), reason) for link, reason in repeats)
-    if said == Counter((row["label"], row["url"], row["reason"]) for row in again):
-        repeats = []
-    else:
-        manifest.drop(again)
-    known = {}
-    for row in mine:
-        if not row["reason"].startswith(SAME_ADDRESS):
-            known.setdefault(row["url"], row)
-    for url, row in known.items():
-        there = row["decision"] in OPEN or (row["decision"] == KEPT and (manifest.photos / row["file"]).exists())
-        if url not in first and there:
+    return first, repeats
+
+
+def _update_repeats(manifest, origin, mine, repeats):
+    """Return the rows to add for repeated links, and drop the old ones; if they are the same, keep these instead."""
+    old = [row for row in mine if row["reason"].startswith(SAME_ADDRESS)]
+    wanted = Counter((link.label, one_line(link.url), reason) for link, reason in repeats)
+    if wanted == Counter((row["label"], row["url"], row["reason"]) for row in old):
+        return []
+    manifest.drop(old)
+    return [_row(link, origin) | dict(decision=REFUSED, reason=reason) for link, reason in repeats]
+
+
+def _withdraw(manifest, rows):
+    """Mark photos and open rows as no longer in the source."""
+    for row in rows:
+        if row["decision"] in OPEN or (row["decision"] == KEPT and (manifest.photos / row["file"]).exists()):
             manifest.change(row, decision=WITHDRAWN, reason=NOT_THERE)
-    bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in (KEPT, EXCLUDED)}
-    for url, row in known.items():
-        if url in first:
-            _update(manifest, row, origin, first[url], folders[first[url].split, first[url].label], bodies)
-    if before != manifest.rows:
-        manifest.save()
-    _move_away(manifest, full - _full(manifest), _full(manifest) - full)
-    rows = [_row(link, origin) | dict(decision=REFUSED, reason=reason) for link, reason in repeats]
-    for url, link in first.items():
-        if url in forgotten or (link.page and one_line(link.page) in forgotten):
-            if url not in forgotten:
-                rows.append(_row(link, origin) | dict(decision=FORGOTTEN, reason=UNWANTED, title=""))
-        elif url not in known:
-            rows.append(_row(link, origin) | dict(decision=FOUND))
-    if rows:
-        manifest.add(*rows)
 
 
 def _row(link, origin):
-    return dict(label=link.label, source=link.source, title=link.title, page=link.page, url=link.url, time=now(),
-                origin=origin)  # fmt: skip
+    return {
+        "label": link.label,
+        "source": link.source,
+        "title": link.title,
+        "page": link.page,
+        "url": link.url,
+        "time": now(),
+        "origin": origin,
+    }
 
 
 def _whose(manifest, origin, urls):
@@ -117,7 +145,9 @@ def _whose(manifest, origin, urls):
 
     Only URLs of other sources count, because a relative path can be the same in several sources.
     """
-    theirs, forgotten, mine = {}, set(), []
+    theirs = {}
+    forgotten = set()
+    mine = []
     for row in manifest.rows:
         if row["decision"] == FORGOTTEN:
             forgotten.add(row["url"])
@@ -129,12 +159,15 @@ def _whose(manifest, origin, urls):
 
 
 def _update(manifest, row, origin, link, folder, bodies):
-    """Let `row` follow its `link`, which goes to `folder`; `bodies`: {sha256: row} of the photos that are there."""
+    """Update `row` to match its `link`, whose photo belongs into `folder`.
+
+    bodies: {sha256: row} of the existing photos; it is updated as well.
+    """
     photos, excluded = manifest.photos, manifest.photos / EXCLUDED_FOLDER
-    file = place = row["file"]  # where it is, and where it should be
+    file = place = row["file"]  # the present path and the new one
     if row["origin"] != origin:
         manifest.change(row, origin=origin)
-    if asked(row) != link.label:  # put right in the source
+    if asked(row) != link.label:  # the source has corrected the label
         if file and row["decision"] in (KEPT, WITHDRAWN):
             place = f"{folder}/{Path(file).name}"
         if row["decision"] == KEPT:
@@ -164,6 +197,7 @@ def _update(manifest, row, origin, link, folder, bodies):
 
 
 def same_image(row):
+    """Return the reason for refusing an image that has the same bytes as that of `row`."""
     return f"{SAME_IMAGE}{row['url']} ({row['label']})."
 
 
@@ -196,10 +230,12 @@ def _move_away(manifest, gone, back):
             move_photo(photos / row["file"], excluded / row["file"])
     listed = {row["file"] for row in manifest.rows}
     for folders, start, end in ((gone, photos, excluded), (back, excluded, photos)):
-        for file in [file for folder in folders for file in sorted((start / folder).glob("*")) if file.is_file()]:
+        files = [file for folder in folders for file in sorted((start / folder).glob("*")) if file.is_file()]
+        for file in files:
             path = file.relative_to(start)
             if path.as_posix() not in listed:
                 move_photo(file, end / path)
-    for place in (place for folder in gone for place in (photos / folder, (photos / folder).parent)):
-        if place != photos and place.is_dir() and not any(place.iterdir()):
-            place.rmdir()
+    for folder in gone:
+        for path in (photos / folder, (photos / folder).parent):
+            if path != photos and path.is_dir() and not any(path.iterdir()):
+                path.rmdir()

@@ -48,10 +48,10 @@ def _walk(top, left_out, inside=(), below=""):
 
 
 def labelled_of(files, left_out):
-    """Yield (file, split, label) for the pictures among `files` (paths with slashes); count the others in `left_out`.
+    """Return [(file, split, label)] of the images among `files` (paths with slashes); count the others in `left_out`.
 
-    The label is the folder directly below the top, or directly below train and valid (or their other names); what is
-    in deeper folders belongs to it. A folder around everything is taken off.
+    The label is the folder directly below the top, or directly below train and valid (or their synonyms). Deeper
+    folders belong to it. A single folder that contains everything is skipped.
     """
     found = []
     for file in files:
@@ -60,6 +60,27 @@ def labelled_of(files, left_out):
             left_out[reason] += 1
         else:
             found.append((file, parts))
+    found = _below_single_folder(found, left_out)
+    splits = _splits([parts for _, parts in found])
+    if not splits:
+        return [(file, "", parts[0]) for file, parts in found]
+    labelled = []
+    for file, parts in found:
+        top = parts[0].casefold()
+        if top not in splits:
+            left_out[f"in {parts[0]}, beside {' and '.join(splits)}"] += 1
+        elif len(parts) == 2:
+            left_out[f"loose in {parts[0]}"] += 1
+        else:
+            labelled.append((file, splits[top], parts[1]))
+    return labelled
+
+
+def _below_single_folder(found, left_out):
+    """Remove outer folders that contain everything from the parts of `found`, a list of (file, parts).
+
+    Files at the top and in fastai's folder models are left out.
+    """
     while True:
         for _, parts in found:
             if len(parts) == 1:
@@ -68,29 +89,22 @@ def labelled_of(files, left_out):
                 left_out["in models"] += 1
         found = [(file, parts) for file, parts in found if len(parts) > 1 and parts[0].casefold() != MODELS]
         if len({parts[0] for _, parts in found}) != 1 or any(len(parts) == 2 for _, parts in found):
-            break
+            return found
         found = [(file, parts[1:]) for file, parts in found]
-    deep = {parts[0].casefold() for _, parts in found if len(parts) > 2}
-    train = next((name for name in TRAIN if name in deep), None)
-    valid = next((name for name in VALID + TEST if name in deep), None)
-    tops = {parts[0].casefold() for _, parts in found}
-    flat = {parts[0].casefold() for _, parts in found if len(parts) == 2}
+
+
+def _splits(paths):
+    """Return {folder in lower case: split} for the split of `paths` (tuples of parts); {} if they are not split."""
+    tops = {parts[0].casefold() for parts in paths}
+    with_files = {parts[0].casefold() for parts in paths if len(parts) == 2}
+    with_folders = {parts[0].casefold() for parts in paths if len(parts) > 2}
+    train = next((name for name in TRAIN if name in with_folders), None)
+    valid = next((name for name in VALID + TEST if name in with_folders), None)
     if train and valid:
-        splits = {train: "train", valid: "valid"}
-    elif train and train not in flat and tops <= {train, *VALID, *TEST}:
-        splits = {train: ""}  # the others are not sorted into labels
-    else:
-        return [(file, "", parts[0]) for file, parts in found]
-    labelled = []
-    for file, parts in found:
-        side = parts[0].casefold()
-        if side not in splits:
-            left_out[f"in {parts[0]}, beside {' and '.join(splits)}"] += 1
-        elif len(parts) == 2:
-            left_out[f"loose in {parts[0]}"] += 1
-        else:
-            labelled.append((file, splits[side], parts[1]))
-    return labelled
+        return {train: "train", valid: "valid"}
+    if train and train not in with_files and tops <= {train, *VALID, *TEST}:
+        return {train: ""}  # the images of the other folder are not sorted into labels
+    return {}
 
 
 def _unfit(parts):
