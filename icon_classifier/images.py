@@ -135,7 +135,8 @@ def _transparent_colour(image):
     PNG's tRNS chunk holds a colour in the file's bits per channel. Pillow scales the pixels to 8 bits, but not this
     colour, and after decoding it no longer knows the file's bits per channel.
     """
-    key, tile = image.info.get("transparency"), getattr(image, "tile", None)
+    key = image.info.get("transparency")
+    tile = getattr(image, "tile", None)
     bits = tile[0].args if tile and image.format == "PNG" else ""
     if image.mode == "L" and isinstance(key, int):
         return key * {"L;2": 85, "L;4": 17}.get(bits, 1)

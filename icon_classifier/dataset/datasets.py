@@ -18,7 +18,8 @@ RESERVED = {"sample", "search"}  # sources whose datasets have these folder name
 
 def origin_of(source):
     """Return the path that a manifest records for `source`. A path in the home folder begins with "~/", for privacy."""
-    path, home = Path(source).resolve(), Path.home()
+    path = Path(source).resolve()
+    home = Path.home()
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else path.as_posix()
 
 

@@ -33,7 +33,9 @@ def arrange(manifest, wanted):
 
     If the folder of a wanted label was deleted, its rows become open again. Nothing is deleted.
     """
-    photos, excluded, folders = manifest.photos, manifest.photos / EXCLUDED_FOLDER, manifest.folders()
+    photos = manifest.photos
+    excluded = photos / EXCLUDED_FOLDER
+    folders = manifest.folders()
     before = [dict(row) for row in manifest.rows]
     missing = {label for label, folder in folders.items() if not any((p / folder).is_dir() for p in (photos, excluded))}
     gone, back = set(), set()

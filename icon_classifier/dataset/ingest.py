@@ -105,12 +105,13 @@ def _decide(photos, folder, bodies, came):
     """
     if isinstance(came, FetchError):
         return dict(decision=LATER if came.again else REFUSED, reason=str(came), status=came.status)
-    facts, body = {}, None
+    facts = {}
     try:
         if callable(came):
             body = came()
         else:
-            body, facts = came.body, dict(status=came.status, type=came.type)
+            body = came.body
+            facts = dict(status=came.status, type=came.type)
         facts |= dict(bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
         same = bodies.get(facts["sha256"])
         if same and same["decision"] == FORGOTTEN:

@@ -59,7 +59,8 @@ def folder_names(labels, known=()):
     for label in labels:
         if label in folders:
             continue
-        name, number = safe_name(label), 1
+        name = safe_name(label)
+        number = 1
         folder = name
         while _same(folder) in taken:
             number += 1

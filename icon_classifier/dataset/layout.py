@@ -7,7 +7,9 @@ from pathlib import Path, PurePosixPath
 from .manifest import is_dataset
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
-TRAIN, VALID, TEST = ("train", "training"), ("valid", "validation", "val"), ("test", "testing")
+TRAIN = ("train", "training")
+VALID = ("valid", "validation", "val")
+TEST = ("test", "testing")
 SYSTEM = {".ds_store", "thumbs.db", "desktop.ini", "icon\r"}  # created by operating systems
 SKIPPED = {"@eadir": "@eaDir", "__macosx": "__MACOSX"}
 MODELS = "models"  # created by fastai beside the labels
@@ -109,7 +111,8 @@ def _splits(paths):
 
 def _unfit(parts):
     """Return why the file with these path components is left out, or ""."""
-    name, suffix = parts[-1].casefold(), PurePosixPath(parts[-1]).suffix.lower()
+    name = parts[-1].casefold()
+    suffix = PurePosixPath(parts[-1]).suffix.lower()
     for part in parts[:-1]:
         if part.casefold() in SKIPPED:
             return f"in {SKIPPED[part.casefold()]}"

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from .links import FetchError
 
 OUR_AGENT = "icon-classifier"
-USER_AGENT = f"{OUR_AGENT}/1 (gathers pictures to learn to tell them apart; honours X-Robots-Tag)"
+USER_AGENT = f"{OUR_AGENT}/1 (collects images to train a classifier; honours X-Robots-Tag)"
 IMAGE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")  # beginnings of media types
 FORBIDDING_RULES = {"noai", "noimageai", "noindex", "noimageindex", "none"}  # as in img2dataset; none implies noindex
 
@@ -51,7 +51,8 @@ def unwanted(values):
         for part in value.lower().split(","):
             before, colon, after = part.partition(":")
             if colon and before.strip() != "unavailable_after" and not before.strip().startswith("max-"):
-                agent, part = before.strip(), after  # applies to this rule and those that follow
+                agent = before.strip()  # applies to this rule and those that follow
+                part = after
             if part.strip() in FORBIDDING_RULES and agent in (OUR_AGENT, "*"):
                 return part.strip()
     return ""

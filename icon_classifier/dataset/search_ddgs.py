@@ -19,7 +19,8 @@ def by_ddgs(query, deadline):
     """
     from ddgs.exceptions import DDGSException
 
-    links, note = {}, ""
+    links = {}
+    note = ""
     image_key = "image" if query.enums()["img_size"].value else "thumbnail"
     with _recorded(query.endpoint) as record:
         for page in range(1, MAX_PAGES):

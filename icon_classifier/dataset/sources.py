@@ -115,11 +115,14 @@ def _read_member(archive, info):
 def _of_list(source, left_out):
     rows = _rows(source)
     head = [field.strip().lower() for field in rows[0]] if rows else []
-    if any(_is_address(field) for field in head):  # no line with the columns' names
-        where = next(i for i, field in enumerate(head) if _is_address(field))
-        columns = {"url": where} | ({"label": 1 - where} if len(head) == 2 else {})
+    addresses = [i for i, field in enumerate(head) if _is_address(field)]
+    if addresses:  # the first line does not name the columns
+        columns = {"url": addresses[0]}
+        if len(head) == 2:
+            columns["label"] = 1 - addresses[0]
     else:
-        columns, rows = {field: i for i, field in reversed(list(enumerate(head)))}, rows[1:]
+        columns = {field: i for i, field in reversed(list(enumerate(head)))}  # of equal names, the first counts
+        rows = rows[1:]
     url = next((columns[name] for name in URL if name in columns), None)
     label = next((columns[name] for name in LABEL if name in columns), None)
     if url is None or not rows:
@@ -147,8 +150,12 @@ def _rows(source):
     """Return the non-empty lines of a list, each a list of fields."""
     text = _text(source.read_bytes())
     first = next((line for line in text.splitlines() if line.strip()), "")
-    mark = "\t" if "\t" in first else ";" if ";" in first and "," not in first else ","
-    lines = csv.reader(io.StringIO(text, newline=None), delimiter=mark, strict=True)
+    delimiter = ","
+    if "\t" in first:
+        delimiter = "\t"
+    elif ";" in first and "," not in first:
+        delimiter = ";"
+    lines = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
     before = csv.field_size_limit(2**31 - 1)  # the default is 131,072 characters
     try:
         return [row for row in lines if any(field.strip() for field in row)]

@@ -166,7 +166,8 @@ def served(root, line=None, ready="voila/static/voila.js", log=subprocess.DEVNUL
     with socket.socket() as probe:
         probe.bind(("", 0))
         port = probe.getsockname()[1]
-    line, address = line or procfile(root), f"http://127.0.0.1:{port}/"
+    line = line or procfile(root)
+    address = f"http://127.0.0.1:{port}/"
     server = subprocess.Popen(
         ["sh", "-c", f"exec {line}"],
         cwd=root,
