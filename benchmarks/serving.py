@@ -38,7 +38,8 @@ def upload_2021(page, file):
 
 def measure(browser, folder, environment, line, visitors, upload):
     """The figures of one page, a dict; `visitors` come, classify and stay."""
-    contexts, answered = [], []
+    contexts = []
+    durations = []
     found = {"cold": statistics.median(cold(folder, environment, line) for _ in range(3))}
     with serve(folder, environment, line, ICON_VISITORS="20") as address:
         server = visits.server_of(address)
@@ -48,9 +49,9 @@ def measure(browser, folder, environment, line, visitors, upload):
             sent = visits.sent(page)
             visits.open_page(page, address)
             sent.clear()
-            answered.append(seconds(lambda page=page: classify(page, folder, upload)))
+            durations.append(seconds(lambda page=page: classify(page, folder, upload)))
             contexts.append(context)
-        found["answer"], found["sent"] = statistics.median(answered), sum(sent) / 1e6
+        found["prediction"], found["sent"] = statistics.median(durations), sum(sent) / 1e6
         time.sleep(2)
         pids = [server.pid, *(child.pid for child in server.children(recursive=True))]
         memory = {pid: psutil.Process(pid).memory_full_info() for pid in pids}
@@ -138,14 +139,14 @@ def main():
         at_once, (left, after, before) = crowd(ours), many(browser, ours, ours / "small.jpg")
         browser.close()
     each = (there["together"] - 100) / there["kernels"]
-    row(f"private memory a visitor ({VISITORS}; 2021: {few})", here["private"], there["private"], "2021", "MB")
+    row(f"private memory per visitor ({VISITORS}; 2021: {few})", here["private"], there["private"], "2021", "MB")
     together = 100 + VISITORS * each
-    row(f"everything together, {VISITORS} visitors (2021: reckoned)", here["together"], together, "2021", "MB")
+    row(f"total memory, {VISITORS} visitors (2021: extrapolated)", here["together"], together, "2021", "MB")
     for what, key, unit in (
         ("the page complete, the server's first", "cold", "s"),
         ("the page complete, warm", "warm", "s"),
         ("widgets visible in Chromium, warm", "visible", "s"),
-        ("12 megapixels: from choosing the photo to the answer", "answer", "s"),
+        ("12 megapixels: from the photo to the prediction", "prediction", "s"),
         ("12 megapixels: sent to the server", "sent", "MB"),
         ("first visit, cold cache: requests", "requests", ""),
         ("first visit, cold cache: bytes", "megabytes", "MB"),

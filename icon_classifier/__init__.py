@@ -1,4 +1,4 @@
-"""Icon Classifier: from a list of names to a web page that tells them apart."""
+"""Icon Classifier: from a list of labels to a web page that tells them apart."""
 
 from importlib import import_module
 
@@ -15,7 +15,7 @@ __all__ = ["Card", "Classifier", "IconClassifierError", "Prediction", "load_clas
 
 
 def __getattr__(name):
-    """Import a public name on first use (PEP 562), because every module of the package runs this file first."""
+    """Import a public name on first use (PEP 562), because importing any module of the package runs this file."""
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_PUBLIC[name], __name__), name)

@@ -13,7 +13,7 @@ from .model.classifier import load_classifier
 
 
 def main(argv=None):
-    """Run a command; return the exit code: 1 where an image was refused, 2 where there is no usable export."""
+    """Run a command and return the exit code: 1 if an image was refused, 2 if there is no usable export."""
     parser = argparse.ArgumentParser(prog="icon-classifier", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     predict = commands.add_parser("predict", help="classify images, one line per image: file, label, probability")
@@ -23,11 +23,11 @@ def main(argv=None):
     )
     predict.set_defaults(run=run_predict)
     compile_ = commands.add_parser("compile", help="write the ONNX model (export.onnx) of any fastai image classifier")
-    compile_.add_argument("pickle", help="an export.pkl; loading it runs whatever it holds")
+    compile_.add_argument("pickle", help="an export.pkl; loading a pickle can run any code in it")
     compile_.set_defaults(run=run_compile)
-    card = commands.add_parser("card", help="print what is known about an export")
+    card = commands.add_parser("card", help="print the data of the model card")
     card.set_defaults(run=run_card)
-    check = commands.add_parser("check", help="the preflight: would a host be able to serve this page?")
+    check = commands.add_parser("check", help="check whether a host can serve this page")
     check.add_argument("project", nargs="?", default=".", type=Path, help="the project's top folder (default: here)")
     check.set_defaults(run=run_check)
     for command in (predict, card):
@@ -40,6 +40,7 @@ def main(argv=None):
 
 
 def complain(error, code):
+    """Print an error to stderr and return the exit code `code`."""
     print(f"icon-classifier: {error}", file=sys.stderr)
     return code
 
@@ -82,7 +83,7 @@ def run_card(args):
     try:
         card = Card.read(path)
     except FileNotFoundError:
-        return complain(f"there is no {path}.", 2)
+        return complain(f"there is no {path}. Run `make train`, or name the folder of an export with --export.", 2)
     print(json.dumps({**asdict(card), "examples": list(card.examples)}, indent=2, ensure_ascii=False))
 
 

@@ -1,5 +1,5 @@
-"""The base of the exceptions that this package raises."""
+"""Define the base class of the package's exceptions."""
 
 
 class IconClassifierError(Exception):
-    """An error whose message is a sentence for the user: what is wrong, about which input, and what to do."""
+    """Base class of the package's exceptions. The message says what is wrong, about which input, and what to do."""

@@ -12,29 +12,29 @@ from .errors import IconClassifierError
 
 try:
     import pillow_heif
-except ImportError:  # there is no wheel for this machine
+except ImportError:  # no wheel for this platform
     pillow_heif = None
 
-# Decoders that are safe to show to strangers' bytes. All of Pillow's would include EPS, which runs Ghostscript, and
-# TIFF, whose many compressions are a large attack surface for files that neither phones nor browsers give.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # "JPEG" includes MPO, a phone's JPEG with a second picture
-MIN_SIDE = 8  # px; below this there is nothing to recognise
-MAX_PIXELS = 64_000_000  # a decoded picture takes 3-4 bytes a pixel; phones reach 50 megapixels
-STRIP_PIXELS = 1 << 17  # so many are converted at a time, because a second copy of a large picture is large
-SAME = 2  # of 255; a profile that changes no colour by more is taken as sRGB
+# Decoders that are safe for untrusted bytes. All of Pillow's would include EPS, which runs Ghostscript, and TIFF, whose
+# many compression schemes are a large attack surface for a format that neither phones nor browsers produce.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # "JPEG" includes MPO, a phone's JPEG with a second image
+MIN_SIDE = 8  # px; a smaller image shows nothing recognizable
+MAX_PIXELS = 64_000_000  # a decoded image takes 3-4 bytes per pixel; phones reach 50 megapixels
+STRIP_PIXELS = 1 << 17  # pixels converted at a time, because a second copy of a large image needs much memory
+SAME = 2  # of 255; a profile that changes every colour by at most this counts as sRGB
 
-PngImagePlugin.MAX_TEXT_CHUNK = 8 << 20  # Pillow refuses a PNG with a larger profile or XMP; its 1 MB is too little
+PngImagePlugin.MAX_TEXT_CHUNK = 8 << 20  # Pillow rejects a PNG with a larger profile or XMP; its default is 1 MB
 
-if pillow_heif:  # iPhones' photos. One thread, because visitors share the processor, and only the picture itself
+if pillow_heif:  # photos of iPhones. One thread, because visitors share the processor; no secondary images
     pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
     FORMATS += ("HEIF",)
 
-_READABLE = f"JPEG, PNG, WebP, GIF, BMP{', AVIF and HEIC' if pillow_heif else ' and AVIF'} pictures work"
+_SUPPORTED = f"JPEG, PNG, WebP, GIF, BMP{', AVIF or HEIC' if pillow_heif else ' or AVIF'}"
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}  # brands; ISO/IEC 23008-12
 _SCALABLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes whose pixels can be averaged
 _SRGB = ImageCms.createProfile("sRGB")
 _COLOURS = Image.fromarray(np.uint8(17 * np.indices((16, 16, 16)).reshape(3, 64, 64).transpose(1, 2, 0)))
-# How Pillow calls the modes of ICC's colour spaces, and what is white and black there.
+# ICC colour space -> (Pillow's mode, white, black)
 _SPACES = {
     "RGB": ("RGB", (255, 255, 255), (0, 0, 0)),
     "GRAY": ("L", 255, 0),
@@ -43,19 +43,19 @@ _SPACES = {
 
 
 class ImageError(IconClassifierError, ValueError):
-    """These bytes are no usable picture; the message is a sentence for the person who offered them."""
+    """The bytes are not a usable image. The message is a sentence for the person who provided them."""
 
 
 def open_image(source, longest=None, most=MAX_PIXELS):
     """Decode `source` completely and return it as an upright 8-bit sRGB `PIL.Image.Image` of mode RGB.
 
-    `source`: bytes (also bytearray or memoryview), a path, or a `PIL.Image.Image`.
-    `longest`: scale down, never up, so that neither side exceeds this many pixels.
-    `most`: refuse a picture of more pixels. While one is opened it takes 4 to 8 bytes a pixel, seldom more.
+    source: bytes (also bytearray or memoryview), a path, or a `PIL.Image.Image`.
+    longest: the maximum of the longer side in px. Larger images are scaled down; smaller ones are not scaled up.
+    most: the maximum number of pixels. Decoding takes 4 to 8 bytes per pixel, seldom more.
 
-    Animations give their first frame, transparency lies on white, 16 bits a channel are scaled to 8, an ICC profile
-    is converted to sRGB, and the camera's EXIF rotation is applied; the result's `info` is empty. Raises
-    `ImageError` for anything else, and OSError for a path that cannot be read.
+    The result is the first frame of an animation. Transparent areas become white, 16 bits per channel are scaled to 8,
+    the ICC profile is converted to sRGB, and the EXIF rotation is applied. The result's `info` is empty.
+    Raises `ImageError` if the source is not a usable image, and OSError if the path cannot be read.
     """
     if isinstance(source, Image.Image):
         return _decode(source, longest, most)
@@ -66,43 +66,43 @@ def open_image(source, longest=None, most=MAX_PIXELS):
 
 
 def _decode(source, longest, most):
-    """`source`: a file or an image."""
+    """Decode a binary file or an image; see `open_image`."""
     brands = set() if isinstance(source, Image.Image) else _brands(source)
     try:
         with warnings.catch_warnings():
-            # Pillow only warns between one and two times its own limit; ours is below both.
+            # Pillow warns about images of one to two times its own limit; `most` is below both.
             warnings.simplefilter("ignore")
             if isinstance(source, Image.Image):
                 _check_size(source, most)
-                key = _transparent_colour(source)  # before the pixels are read, see there
+                key = _transparent_colour(source)
                 return _normalise(source.copy(), key, longest)
             with Image.open(source, formats=FORMATS) as image:
                 _check_size(image, most)  # only the header has been read so far
                 if longest:
                     image.draft("RGB", (longest, longest))  # JPEG: decode at 1/2, 1/4 or 1/8 of the size
                 key = _transparent_colour(image)
-                image.load()  # verify() would let a truncated JPEG pass
+                image.load()  # verify() does not notice a truncated JPEG
                 return _normalise(image, key, longest)
     except ImageError:
         raise
     except UnidentifiedImageError:
         if brands & _HEIC:
-            said = "This is a HEIC photo, which I cannot read. Save or share it as JPEG and try again."
+            message = "HEIC photos are not supported here. Save or share it as JPEG and try again."
         else:
-            said = f"This is not a picture that I can read: {_READABLE}."
-        raise ImageError(said) from None
+            message = f"This is not a picture in a supported format. Use {_SUPPORTED}."
+        raise ImageError(message) from None
     except Image.DecompressionBombError:
         raise ImageError(_too_large("This picture has", most)) from None
     except Exception:
-        # Decoders meet hostile bytes with whatever comes up: OSError, ValueError, SyntaxError, struct.error,
-        # NotImplementedError ... To the person who offered the file they all mean the same.
-        raise ImageError("This picture is damaged or incomplete: it could not be read to its end.") from None
+        # Decoders raise many types for damaged bytes: OSError, ValueError, SyntaxError, struct.error,
+        # NotImplementedError ... They all mean the same to the person who provided the file.
+        raise ImageError("This picture is damaged or incomplete. Try another copy of it.") from None
 
 
 def _brands(file):
-    """What a file of AVIF's and HEIC's container says that it holds, as a set of four bytes each; empty for others.
+    """Return the brands (four bytes each) of a file in the container format of AVIF and HEIC; an empty set for others.
 
-    The major brand alone does not tell: both may begin with `mif1`.
+    The major brand does not suffice, because AVIF and HEIC files may both begin with `mif1`.
     """
     head = file.read(256)
     file.seek(0)
@@ -117,22 +117,26 @@ def _brands(file):
 def _check_size(image, most):
     width, height = image.size
     if min(width, height) < MIN_SIDE:
-        raise ImageError(f"This picture is only {width} x {height} pixels; I need at least {MIN_SIDE} each way.")
+        raise ImageError(
+            f"This picture has only {width} x {height} pixels. Both sides need at least {MIN_SIDE} pixels; choose a "
+            "larger one."
+        )
     if width * height > most:
-        raise ImageError(_too_large(f"This picture is {width} x {height} pixels:", most))
+        raise ImageError(_too_large(f"This picture has {width} x {height} pixels,", most))
 
 
 def _too_large(what, most):
-    return f"{what} more than the {most // 1_000_000} megapixels that I open. Make it smaller and try again."
+    return f"{what} more than the maximum of {most // 1_000_000} megapixels. Make it smaller and try again."
 
 
 def _transparent_colour(image):
-    """What `image.info["transparency"]` should be; None where there is none. To be asked before the pixels are read.
+    """Return the correct value of `image.info["transparency"]`, or None. Call this before the pixels are decoded.
 
-    PNG's tRNS gives a colour in the file's bits a channel, and so does Pillow, which scales the pixels to 8 bits. What
-    the file's bits are it forgets with the reading.
+    PNG's tRNS chunk holds a colour in the file's bits per channel. Pillow scales the pixels to 8 bits, but not this
+    colour, and after decoding it no longer knows the file's bits per channel.
     """
-    key, tile = image.info.get("transparency"), getattr(image, "tile", None)
+    key = image.info.get("transparency")
+    tile = getattr(image, "tile", None)
     bits = tile[0].args if tile and image.format == "PNG" else ""
     if image.mode == "L" and isinstance(key, int):
         return key * {"L;2": 85, "L;4": 17}.get(bits, 1)
@@ -142,26 +146,26 @@ def _transparent_colour(image):
 
 
 def _normalise(image, key, longest):
-    """`image` as `open_image` returns it; changes it, because a copy of a large one is large.
+    """Return the image that `open_image` returns. Changes `image` itself, because a copy needs much memory.
 
-    `key`: of `_transparent_colour`.
+    key: what `_transparent_colour` returned.
     """
     if key is not None:
         image.info["transparency"] = key
     scalable = image.mode in _SCALABLE and key is None
     if longest and scalable:
         image.thumbnail((longest, longest))
-    with suppress(Exception):  # damaged EXIF raises anything, SyntaxError included; the pixels are still good
+    with suppress(Exception):  # damaged EXIF can raise anything, even SyntaxError; the pixels are still usable
         ImageOps.exif_transpose(image, in_place=True)
     image = _to_srgb(image)
     if longest and not scalable:
         image.thumbnail((longest, longest))
-    image.info = {}  # a profile that stayed would be applied a second time, by whoever opens what is saved
+    image.info = {}  # a profile that is saved with the image would be applied a second time
     return image
 
 
 def _to_srgb(image):
-    """`image`, of any mode, as one of mode RGB: its profile converted to sRGB, on white."""
+    """Return `image`, of any mode, as RGB on white, with its profile converted to sRGB."""
     colours = _transform(image)
     if not image.has_transparency_data and image.mode == "RGB":
         if colours:
@@ -177,7 +181,10 @@ def _to_srgb(image):
 
 
 def _flat(image, colours, brightest):
-    """`image` in sRGB on white, as mode RGB. `colours`: of `_transform`; `brightest`: of a mode of more than 8 bits."""
+    """Return `image` as sRGB on white, in mode RGB.
+
+    colours: what `_transform` returned. brightest: the value of white in a mode of more than 8 bits.
+    """
     if image.mode[0] in "IF":  # convert("L") would clip them to white
         values = np.asarray(image)
         grey = np.nan_to_num(values).clip(0, brightest) / brightest * 255
@@ -200,15 +207,15 @@ def _flat(image, colours, brightest):
 
 
 def _transform(image):
-    """LittleCMS's transform from the profile of `image` to sRGB; None where there is nothing to convert.
+    """Return the LittleCMS transform from the profile of `image` to sRGB, or None if there is nothing to convert.
 
-    A profile is a stranger's too. One that is damaged, is not for pictures of this kind, or takes white for something
-    else than white counts as none, as in browsers. Pictures without a profile count as sRGB: PNG's gAMA and cHRM (most
-    come from ImageMagick, which writes sRGB's) change next to nothing; its cICP and the primaries in AVIF's and HEIC's
-    nclx Pillow does not give, and cameras write profiles.
+    Profiles are untrusted as well. As in browsers, a profile is ignored if it is damaged, if it does not fit the mode
+    of the image, or if it does not map white to white. An image without a profile counts as sRGB: PNG's gAMA and cHRM
+    rarely differ from sRGB (most come from ImageMagick, which writes those of sRGB), and Pillow does not expose PNG's
+    cICP or the nclx colours of AVIF and HEIC.
     """
     data = image.info.get("icc_profile")
-    if not data or b"mpet" in data:  # a program of any length, of which a stranger could make one that takes minutes
+    if not data or b"mpet" in data:  # a chain of operations of any length; a malicious one could take minutes
         return None
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
@@ -220,11 +227,11 @@ def _transform(image):
         ends = [ImageCms.applyTransform(Image.new(mode, (1, 1), end), transform) for end in (white, black)]
         if min(ends[0].getpixel((0, 0))) < 200 or max(ends[1].getpixel((0, 0))) > 100:
             return None
-        # Most profiles are sRGB's, by many names and in many forms. What it does to colours is what tells.
+        # Most profiles are sRGB under many names and in many forms. Only their effect on colours identifies them.
         if mode == "RGB":
             changed = ImageChops.difference(_COLOURS, ImageCms.applyTransform(_COLOURS, transform))
             if max(most for _, most in changed.getextrema()) <= SAME:
                 return None
-    except Exception:  # of LittleCMS
+    except Exception:  # LittleCMS rejects the profile
         return None
     return transform

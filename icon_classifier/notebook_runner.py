@@ -1,4 +1,4 @@
-"""Executes a notebook with papermill, shows its progress, and stops it if it stalls."""
+"""Execute a notebook with papermill, show its progress, and stop it if it stalls."""
 
 import os
 import re
@@ -14,25 +14,26 @@ from nbclient.exceptions import CellExecutionComplete
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
+from .errors import IconClassifierError
 from .shell_channel import ShellChannel
 
 
-class StalledError(RuntimeError):
-    """The notebook no longer makes progress; the message says why."""
+class StalledError(IconClassifierError, RuntimeError):
+    """The notebook makes no progress. The message says why."""
 
 
 class Screen:
-    """Shows sections as they begin, what cells print, and epochs as they end, in `files` (a terminal and a log, say).
+    """Shows the notebook's sections, printed output, and epochs, as they happen.
 
-    What the kernel writes to stderr goes to the last of them only.
+    files: where to write, such as a terminal and a log. The stderr of the kernel is written to the last one only.
     """
 
     def __init__(self, *files):
         self.files = files
         self.log = files[-1]
         self.began = time.monotonic()
-        self.epochs = {}  # rows shown of each table
-        self.fresh = True  # at the beginning of a line
+        self.epochs = {}  # {table: number of rows shown}
+        self.fresh = True  # whether the output is at the beginning of a line
 
     def write(self, text):
         """Write `text` to all files."""
@@ -42,13 +43,13 @@ class Screen:
         self.fresh = text.endswith("\n")
 
     def section(self, cell, **_):
-        """Show the heading with which a section of the notebook begins."""
+        """Show the heading if a section of the notebook begins with `cell`."""
         if cell.cell_type == "markdown" and (heading := re.match(r"## (.*)", cell.source)):
             seconds = int(time.monotonic() - self.began)
             self.write(f"{'' if self.fresh else chr(10)}[{seconds // 60}:{seconds % 60:02}] {heading[1]}\n")
 
     def message(self, msg):
-        """Show what a message of the kernel brings."""
+        """Show the content of a kernel's message."""
         kind, content = msg["msg_type"], msg["content"]
         if kind == "stream" and content["name"] == "stdout":
             self.write(content["text"])
@@ -59,7 +60,7 @@ class Screen:
             self.table(content.get("transient", {}).get("display_id"), html)
 
     def table(self, display, html):
-        """Show the rows of fastai's table of epochs that were not there yet; it is sent anew with each step."""
+        """Show the new rows of fastai's table of epochs, which is sent completely after each step."""
         rows = re.findall(r"<tr>.*?</tr>", html, re.DOTALL)
         shown = self.epochs.get(display, 0)
         for row in rows[shown:]:
@@ -80,7 +81,7 @@ class NotebookClient(PapermillNotebookClient):
     """Executes the cells, shows their progress, and stops if the kernel stalls."""
 
     idle_timeout = 60  # seconds between the kernel's status "idle" and its reply
-    quiet_timeout = 600  # seconds without a message in which the kernel must have used 1 % of a processor
+    quiet_timeout = 600  # seconds without a message, in which the kernel used less than 1 % of a processor
     idle_since = None
 
     def __init__(self, nb_man, screen, **kwargs):
@@ -89,7 +90,7 @@ class NotebookClient(PapermillNotebookClient):
         self.screen = screen
 
     def execute(self, **kwargs):
-        """Execute the notebook; whatever interrupts it, no process is left. Raises `StalledError`."""
+        """Execute the notebook, and leave no process behind if it is interrupted. Raises `StalledError`."""
         self.reset_execution_trackers()
         try:
             with self.setup_kernel(**kwargs):
@@ -122,12 +123,12 @@ class NotebookClient(PapermillNotebookClient):
     def _check(self):
         now = time.monotonic()
         if self.idle_since and now - self.idle_since > self.idle_timeout:
-            raise StalledError(f"its kernel has been idle for {self.idle_timeout} s, but its reply never came")
+            raise StalledError(f"the kernel has been idle for {self.idle_timeout} s, but has sent no reply")
         if now - self._looked < self.quiet_timeout:
             return
         computed = self._computing()
         if self._heard <= self._looked and abs(computed - self._computed) < 0.01 * (now - self._looked):
-            raise StalledError(f"for {self.quiet_timeout} s its kernel has neither computed nor said anything")
+            raise StalledError(f"for {self.quiet_timeout} s the kernel has neither computed nor sent a message")
         self._looked = now
         self._computed = computed
 
@@ -147,7 +148,7 @@ class NotebookClient(PapermillNotebookClient):
 
 
 class ShowingEngine(Engine):
-    """papermill's engine with the client above."""
+    """A papermill engine that uses `NotebookClient`."""
 
     name = "showing"
 
@@ -161,10 +162,11 @@ papermill_engines.register(ShowingEngine.name, ShowingEngine)
 
 
 def execute(notebook, output, parameters, screen, **options):
-    """Execute `notebook` with `parameters` (Python values) and write it to `output`; returns it.
+    """Execute `notebook` with `parameters` (Python values), write it to `output`, and return it.
 
-    `screen`: a `Screen`. `options`: more for papermill, such as `cwd`. Raises
-    papermill's `PapermillExecutionError` for a cell's error, nbclient's `DeadKernelError`, and `StalledError`.
+    screen: a `Screen`. options: further arguments of papermill, such as `cwd`.
+    Raises papermill's `PapermillExecutionError` for an error in a cell, nbclient's `DeadKernelError`, and
+    `StalledError`.
     """
     return papermill.execute_notebook(
         notebook,

@@ -1,17 +1,17 @@
-"""The channel on which a kernel replies, for `notebook_runner` and for Voila, which both execute notebooks."""
+"""Define the channel on which a kernel replies, for `notebook_runner` and for Voila."""
 
 from jupyter_client.channels import AsyncZMQSocketChannel
 
 
 class ShellChannel(AsyncZMQSocketChannel):
-    """The channel on which the kernel replies that a cell is done; polls each second while it waits.
+    """A shell channel that polls every second while it waits for a reply.
 
-    nbclient answers what a cell displays within an Output widget (the cleaner's photos are such) with a message on
-    this channel, and jupyter_client sends it past asyncio. If the reply arrives at that moment, ZeroMQ's edge-triggered
-    file descriptor is read along with it, asyncio is never woken, and a wait without a timeout never ends.
+    When a cell displays something in an Output widget (as fastai's ImageClassifierCleaner does), nbclient sends a
+    message on this channel, and jupyter_client sends it without asyncio. If a reply arrives at the same moment, this
+    resets ZeroMQ's edge-triggered file descriptor, asyncio is not woken, and waiting without a timeout never ends.
     """
 
-    check = staticmethod(lambda: None)  # called each second; raises if the reply cannot come any more
+    check = staticmethod(lambda: None)  # called every second; raises an error if no reply can come any more
 
     async def get_msg(self, timeout=None):
         if timeout is not None:

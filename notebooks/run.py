@@ -1,4 +1,4 @@
-"""Run train.ipynb from the terminal, as `make train` does: show what happens, and end with a sentence if it fails."""
+"""Run train.ipynb from the terminal, as `make train` does: show the progress, and a sentence if it fails."""
 
 import argparse
 import ast
@@ -15,28 +15,23 @@ import nbformat
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from icon_classifier.errors import IconClassifierError
 from icon_classifier.notebook_runner import Screen, StalledError, execute
 
-TYPED = (
-    "SOURCE",
-    "PHOTOS",
-    "LABELS",
-    "OTHERS",
-    "EPOCHS",
-)  # make's variables; make hands over what was typed: TYPED_LABELS
-PATHS = "photos", "others"  # settings that are text though their default is None
+TYPED = ("SOURCE", "PHOTOS", "LABELS", "OTHERS", "EPOCHS")  # variables of make, which passes on TYPED_LABELS and so on
+PATHS = ("photos", "others")  # settings that are text although their default is None
 PACKAGE = Path(__file__).parent.parent / "icon_classifier"
 
 
-class SettingsError(ValueError):
-    """What was typed cannot be a setting; the message says why."""
+class SettingsError(IconClassifierError, ValueError):
+    """A setting cannot be used. The message says why and what to do."""
 
 
-# What was typed
+# Settings
 
 
 def defaults(notebook):
-    """Return the settings of a notebook's cell tagged `parameters`, by name; those that are no literals are None."""
+    """Return {name: value} of the settings in the notebook's cell tagged `parameters`; None if not a literal."""
     found = {}
     for cell in nbformat.read(notebook, as_version=4).cells:
         if "parameters" in cell.metadata.get("tags", []):
@@ -48,7 +43,7 @@ def defaults(notebook):
 
 
 def literal(text):
-    """Return the Python value that `text` is; raises ValueError where it is none."""
+    """Return the Python value of `text`. Raises ValueError if it is not a literal."""
     try:
         value = ast.literal_eval(text.strip())
     except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
@@ -57,7 +52,10 @@ def literal(text):
 
 
 def read_setting(name, text, known):
-    """Return the value of the setting `name` that was typed as `text`; raises `SettingsError`."""
+    """Return the value of the setting `name`, which was typed as `text`. Raises `SettingsError`.
+
+    known: {name: default} of all settings.
+    """
     if name not in known:
         raise SettingsError(f"There is no setting {name!r}. The settings: {', '.join(known)}.")
     if name in PATHS or isinstance(known[name], str):
@@ -69,19 +67,19 @@ def read_setting(name, text, known):
     if name == "labels":
         return value if isinstance(value, list | dict) else split_labels(text)
     if name == "epochs" and value is not None and (type(value) is not int or value < 1):
-        raise SettingsError(f"epochs is a whole number of at least 1, not {text!r}.")
+        raise SettingsError(f"epochs should be a whole number of at least 1, not {text!r}.")
     if not isinstance(value, int | float | list | dict | None):
-        raise SettingsError(f"{name} is a number, True, False or None, not {text!r}.")
+        raise SettingsError(f"{name} should be a number, True, False or None, not {text!r}.")
     return value
 
 
 def split_labels(text):
-    """Return the labels that commas separate in `text`, exactly as they were typed otherwise."""
+    """Return the labels in `text`, which commas separate, without surrounding white space."""
     return [label.strip() for label in text.split(",") if label.strip()]
 
 
 def split_args(text):
-    """Return the words of ARGS, in which quotes count as in a shell; raises `SettingsError`."""
+    """Split ARGS into words as a shell does. Raises `SettingsError`."""
     try:
         return shlex.split(text)
     except ValueError as error:
@@ -89,35 +87,34 @@ def split_args(text):
 
 
 def read_settings(typed, pairs, known):
-    """Return the notebook's parameters as Python values; raises `SettingsError`.
+    """Return the notebook's parameters as Python values. Raises `SettingsError`.
 
-    typed: the text of make's variables by name, "" where none was given; `pairs`: (setting, text) of each -p.
+    typed: {variable of make: text}. pairs: (setting, text) of each option -p. known: {name: default} of all settings.
     """
     values = {}
     for variable in TYPED:
         name, text = variable.lower(), typed.get(variable, "")
         if text:
             values[name] = read_setting(name, text, known)
-            if name == "labels":  # [a] is a label here, and no list
+            if name == "labels":  # here [a] is a label and not a list
                 values[name] = split_labels(text)
     values.update((name, read_setting(name, text, known)) for name, text in pairs)
     if "source" in known:
         values.setdefault("source", "search" if "labels" in values else "folder" if "photos" in values else "sample")
     if "labels" in values and values.get("source", "search") != "search":
         raise SettingsError(
-            f"LABELS says what to search for, and SOURCE={values['source']} searches for nothing: "
-            "leave one of them out."
+            f"LABELS says what to search for, but SOURCE={values['source']} does not search: leave one of them out."
         )
     if len(values.get("labels", "ab")) < 2:
-        raise SettingsError(f"LABELS needs at least two labels, with commas between them, not only {values['labels']}.")
+        raise SettingsError(f"LABELS needs at least two labels, separated by commas, not only {values['labels']}.")
     return values
 
 
-# What went wrong
+# Running
 
 
 def sentence(error):
-    """Say in a line what an error in the notebook means: its message alone where that is a sentence of ours."""
+    """Return an error in the notebook as a line: only the message if it is one of this project's sentences."""
     code = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     ours = error.ename in re.findall(r"^class (\w+)\(", code, re.MULTILINE)
     stated = error.ename == "AssertionError" and "assert" in error.source
@@ -127,7 +124,7 @@ def sentence(error):
 
 
 def run(notebook, output, log, parameters):
-    """Run a notebook with `parameters` (Python values) in this folder; return an exit code, 0 where all went well."""
+    """Run a notebook with `parameters` (Python values) in the current folder; return an exit code, 0 on success."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as file:
         screen = Screen(sys.stdout, file)
@@ -140,21 +137,21 @@ def run(notebook, output, log, parameters):
         except DeadKernelError:
             code, last = 1, "The notebook's kernel was ended from outside, most often because memory ran out."
         except StalledError as error:
-            code, last = 1, f"The notebook stands still: {error}. Run it again."
+            code, last = 1, f"The notebook stalled: {error}. Run it again."
         except KeyboardInterrupt:
             code, last = 130, "Interrupted."
         screen.write("" if screen.fresh else "\n")
-        print(f"The notebook as it ran: {output}. All that was printed: {log}.", last, sep="\n", file=sys.stderr)
+        print(f"The executed notebook: {output}. The complete output: {log}.", last, sep="\n", file=sys.stderr)
         return code
 
 
 def main():
-    """Read what was typed, and run the notebook."""
+    """Read the settings from the command line and the environment, and run the notebook."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("SETTING", "VALUE"), help="-p size 128")
     parser.add_argument("--notebook", default="notebooks/train.ipynb", type=Path)
-    parser.add_argument("--output", default=".run/train.ipynb", type=Path, help="the notebook as it ran")
-    logging.disable(logging.CRITICAL)  # papermill, nbclient and asyncio have nothing to say that `run` does not say
+    parser.add_argument("--output", default=".run/train.ipynb", type=Path, help="the executed notebook")
+    logging.disable(logging.CRITICAL)  # `run` reports everything that papermill, nbclient and asyncio would log
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -165,7 +162,7 @@ def main():
         print(error, file=sys.stderr)
         return 2
     about = ": about 2 minutes without a GPU" if parameters.get("source") == "sample" else ""
-    print(f"Training ({parameters.get('source')}){about}. The notebook as it runs: {args.output}", flush=True)
+    print(f"Training ({parameters.get('source')}){about}. The executed notebook: {args.output}", flush=True)
     return run(args.notebook, args.output, args.output.with_suffix(".log"), parameters)
 
 

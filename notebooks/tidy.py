@@ -1,4 +1,4 @@
-"""Make executed notebooks fit to keep: drop warnings, paths, widget views that no longer live, and double pictures."""
+"""Clean the outputs of executed notebooks: remove warnings, widget views without a kernel, and duplicate images."""
 
 import re
 import sys
@@ -8,19 +8,19 @@ import nbformat
 
 
 def tidy(output):
-    """`output` as it should be kept, or None."""
+    """Return `output` as it should be kept, or None."""
     if output.get("name") == "stderr":
         return None
-    if "text" in output:  # as a terminal shows it: a progress bar that has been written over is gone
+    if "text" in output:  # as in a terminal, a progress bar that was overwritten is removed
         output["text"] = re.sub(r"[^\n]*\r", "", output["text"])
         if not output["text"]:
             return None
     data = output.get("data", {})
     if "application/vnd.jupyter.widget-view+json" in data:
         return None
-    if data.get("text/html") == "":  # a progress bar that has been cleared
+    if data.get("text/html") == "":  # a progress bar that was cleared
         return None
-    if "image/jpeg" in data:  # Pillow offers each picture twice
+    if "image/jpeg" in data:  # Pillow displays each image in two formats
         data.pop("image/png", None)
     return output
 

@@ -19,7 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_notebook(folder, **parameters):
-    """Execute train.ipynb in `folder` as `make train` does; return the notebook as it ran."""
+    """Execute train.ipynb in `folder` as `make train` does; return the executed notebook."""
     from icon_classifier.notebook_runner import Screen, execute
 
     output = folder / "train.ipynb"

@@ -31,7 +31,7 @@ def test_where_all_is_well(project):
 @pytest.mark.parametrize(
     ("examine", "spoil", "found", "todo"),
     [
-        ("_python", lambda p: (p / "runtime.txt").write_text("python-3.1\n"), "3.", "the host takes 3.1,"),
+        ("_python", lambda p: (p / "runtime.txt").write_text("python-3.1\n"), "3.", "the host uses 3.1 "),
         (
             "_packages",
             lambda p: (p / "requirements.txt").write_text("voila==0.1\nnope==1\n"),
@@ -40,7 +40,7 @@ def test_where_all_is_well(project):
         ),
         ("_export", lambda p: shutil.rmtree(p / "export"), "not usable", "make train"),
         ("_export", lambda p: (p / "export/export.onnx").write_bytes(b""), "not usable", "icon-classifier compile"),
-        ("_export", lambda p: (p / "export/card.json").unlink(), "read by fastai", "icon-classifier compile"),
+        ("_export", lambda p: (p / "export/card.json").unlink(), "needs fastai", "icon-classifier compile"),
         ("_server", lambda p: (p / "Procfile").write_text("web: voila --port=x"), "does not respond", "run it by hand"),
     ],
 )
@@ -64,4 +64,4 @@ def test_a_failure_is_a_line_and_an_exit_code(project):
         (project / name).write_text("web: false\n" if name == "Procfile" else "")
     run = python("-m", "icon_classifier", "check", str(project), environment=".venv-page")
     assert run.returncode == 1 and run.stdout.startswith("FAIL  Python")
-    assert "what to do: the host takes 2.7" in run.stdout and "Traceback" not in run.stderr
+    assert "what to do: the host uses 2.7" in run.stdout and "Traceback" not in run.stderr

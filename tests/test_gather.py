@@ -24,19 +24,19 @@ from icon_classifier.training.gather import contact_sheet, count_photos, forget,
 
 # Each trap, how often it is among the hundred links, and a word of the reason that the manifest gives.
 TRAPS = {
-    "drip": (2, "not done within 6 s"),
-    "headers": (1, "not done within 6 s"),
+    "drip": (2, "did not end within 6 s"),
+    "headers": (1, "did not end within 6 s"),
     "endless": (2, "larger than 20 MB"),
     "html": (1, "not a picture"),
     "truncated": (2, "damaged or incomplete"),
     "bomb": (1, "10000 x 10000"),
-    "gzip": (1, "Decompressed it is larger than 20 MB"),
+    "gzip": (1, "Decompressed, the file is larger than 20 MB"),
     "local": (1, "private address"),
     "metadata": (1, "169.254.169.254 is a private address"),
     "loop": (1, "redirects more than"),
     "pdf": (1, "application/pdf"),
     "svg": (1, "image/svg+xml"),
-    "missing": (1, "answers 404"),
+    "missing": (1, "responds with HTTP status 404"),
     "noai": (1, "X-Robots-Tag: noai"),
 }
 
@@ -251,7 +251,7 @@ def test_a_full_disk_is_a_sentence_and_costs_one_picture(tmp_path):
     with photos() as host, search_of(host, 60) as server:
         run = start(server, host, tmp_path, size=16_000)  # the manifest outgrows this after some rows
         _, error = run.communicate(timeout=60)
-        assert run.returncode != 0 and "What was gathered is safe; put that right and run this again" in error
+        assert run.returncode != 0 and "What was gathered is safe. Solve this and run it again" in error
         manifest = (tmp_path / "manifest.csv").read_text()
         assert manifest.endswith("\n")
         kept = [row for row in Manifest(tmp_path).rows if row["decision"] == KEPT]
@@ -399,7 +399,7 @@ def test_forget(tmp_path):
 
 
 def test_an_error_of_ones_own_is_a_sentence(tmp_path):
-    with pytest.raises(SearchError, match="layout is one of All, Square, Tall, Wide"):
+    with pytest.raises(SearchError, match="layout should be one of All, Square, Tall, Wide"):
         gather(["heart"], tmp_path, layout="round")
 
 

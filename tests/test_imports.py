@@ -1,6 +1,7 @@
 """Imports point one way, and what the page is made of needs neither fastai nor torch."""
 
 import ast
+import builtins
 from pathlib import Path
 
 from conftest import ROOT, python
@@ -9,11 +10,12 @@ PACKAGE = ROOT / "icon_classifier"
 # What each part may import of the others; as in CONTRIBUTING.md.
 MAY_IMPORT = {
     "errors": set(),
+    "files": set(),
     "images": {"errors"},
     "shell_channel": set(),
-    "notebook_runner": {"shell_channel"},
-    "model": {"images", "errors"},
-    "dataset": {"images", "errors"},
+    "notebook_runner": {"shell_channel", "errors"},
+    "model": {"images", "files", "errors"},
+    "dataset": {"images", "files", "errors"},
     "page": {"model", "images", "errors"},
     "server": {"page", "model", "images", "shell_channel", "errors"},
     "training": {"dataset", "model", "images", "errors"},
@@ -67,6 +69,26 @@ def test_fastai_and_torch_are_imported_by_training_alone():
             heavy.add(path.relative_to(PACKAGE).as_posix())
     assert {Path(path).parts[0] for path in heavy} == {"training", "model"}
     assert {path for path in heavy if path.startswith("model/")} <= {"model/network.py", "model/learner.py"}
+
+
+def test_exceptions_have_one_base_class():
+    """Each exception class of the package and of notebooks/run.py derives from IconClassifierError."""
+    classes = {}
+    for path in [*PACKAGE.rglob("*.py"), ROOT / "notebooks/run.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                classes[node.name] = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+
+    def derives(name, is_wanted):
+        return is_wanted(name) or any(derives(base, is_wanted) for base in classes.get(name, ()) if base != name)
+
+    def is_builtin_exception(name):
+        found = getattr(builtins, name, None)
+        return isinstance(found, type) and issubclass(found, BaseException)
+
+    exceptions = {name for name in classes if derives(name, is_builtin_exception)}
+    assert {"ImageError", "FetchError", "DiskError", "CompileError", "Failed", "SettingsError"} <= exceptions
+    assert {name for name in exceptions if not derives(name, "IconClassifierError".__eq__)} == set()
 
 
 def test_the_public_names_load_without_fastai_and_torch():

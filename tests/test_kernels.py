@@ -130,7 +130,7 @@ def test_where_forking_is_impossible_kernels_are_plain_and_the_log_says_why_once
     env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     shown, log = visit(folder / "notebooks", PAGE, PREDICTS, env=env)
     assert not shown["forked"] and float(shown["lines"][1]) == pytest.approx(1, abs=1e-3)
-    assert [reason in line for line in log.splitlines() if "slower to start" in line] == [True], log
+    assert [reason in line for line in log.splitlines() if "start more slowly" in line] == [True], log
 
 
 def test_where_there_is_no_process_more_a_visitor_is_asked_to_wait(folder, tmp_path):

@@ -53,8 +53,8 @@ LAYOUTS = {
     "what does not belong": (["1.jpg", "2.jpg", "cat/3.jpg", "dog/4.jpg", "models/5.jpg", ".hidden/cat/6.jpg",
         "cat/.old/7.jpg", "cat/@eaDir/8.jpg", "__MACOSX/cat/9.jpg", "cat/Thumbs.db", "dog/.DS_Store", "dog/._4.jpg",
         "dog/notes.pdf", "dog/README"], {"cat": 1, "dog": 1},
-        "3 of the system (such as .DS_Store), 2 in hidden folders, 2 loose at the top, 1 in @eaDir, 1 in __MACOSX, "
-        "1 in models, 1 not named like a picture (.pdf), 1 not named like a picture (without a suffix)"),
+        "3 created by the operating system (such as .DS_Store), 2 in hidden folders, 2 loose at the top, 1 in @eaDir, "
+        "1 in __MACOSX, 1 in models, 1 without an image's suffix (.pdf), 1 without an image's suffix (none)"),
     "models that are a label's": (["cat/models/1.jpg", "dog/2.jpg"], {"cat": 1, "dog": 1}, ""),
     "a split": (["train/cat/1.jpg", "train/dog/2.jpg", "valid/cat/deep/3.jpg", "valid/dog/4.jpg"],
         {"train/cat": 1, "train/dog": 1, "valid/cat": 1, "valid/dog": 1}, ""),
@@ -87,7 +87,7 @@ def test_what_cannot_be_listed_is_counted(tmp_path, capsys):
     gather_from(fill(tmp_path / "other", ["cat/1.jpg", "dog/2.jpg"]), source / "made")
     capsys.readouterr()
     gather_from(source, tmp_path / "out")
-    assert "\nLeft out: 1 empty folder(s), 1 folder(s) that gathering filled\n" in capsys.readouterr().out
+    assert "\nLeft out: 1 empty folder(s), 1 folder(s) that are datasets\n" in capsys.readouterr().out
 
 
 def test_links_to_folders_and_files_are_followed(tmp_path):
@@ -105,13 +105,13 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
         "cat": ["mine/cat/1.jpg", "mine/cat/3.jpg", "mine/cat/deep/2.jpg"],
         "dog": ["mine/dog/9.jpg", "mine/dog/alias.jpg", "mine/dog/nowhere.jpg"],
     }
-    assert left_out.pop("linked in a circle") == 1
-    assert in_words(left_out) == "Left out: 1 not named like a picture (without a suffix)"
+    assert left_out.pop("in a cycle of links") == 1
+    assert in_words(left_out) == "Left out: 1 without an image's suffix (none)"
     assert gather_from(source, tmp_path / "out") == {"cat": 3, "dog": 1}
     reasons = {row["url"]: row["reason"] for row in Manifest(tmp_path / "out").rows if row["reason"]}
     assert reasons == {
         "mine/dog/alias.jpg": "The same picture as mine/cat/3.jpg (cat).",
-        "mine/dog/nowhere.jpg": "It cannot be read: No such file or directory.",
+        "mine/dog/nowhere.jpg": "The file cannot be read: No such file or directory.",
     }
 
 

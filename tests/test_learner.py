@@ -190,7 +190,7 @@ OTHERS = {
     ),
     "grey": (
         lambda photos: learner(photos, fv.ImageBlock(fv.PILImageBW), fv.CategoryBlock, model=network(2, 1)),
-        "grey pictures",
+        "greyscale images",
     ),
     "masks": (
         lambda photos: learner(photos, fv.ImageBlock(fv.PILMask), fv.CategoryBlock, model=network(2, 1)),
@@ -224,7 +224,7 @@ OTHERS = {
         ),
         "2 inputs",
     ),
-    "two answers": (
+    "two targets": (
         lambda photos: learner(
             photos,
             fv.ImageBlock,
@@ -234,7 +234,7 @@ OTHERS = {
             n_inp=1,
             loss_func=fv.CrossEntropyLossFlat(),
         ),
-        "2 answers",
+        "2 targets per image",
     ),
     "texts": (
         lambda photos: fv.Learner(
@@ -243,16 +243,19 @@ OTHERS = {
         ),
         "not opened by PILImage.create, but by str.upper",
     ),
-    "more scores than labels": (lambda photos: learner(photos, model=network(5)), "2 labels its network gives 5"),
-    "labels that read the same": (
+    "more scores than labels": (lambda photos: learner(photos, model=network(5)), "returns 5 numbers for its 2 labels"),
+    "labels with the same text": (
         lambda photos: learner(
             photos, fv.ImageBlock, fv.CategoryBlock([1, "1"], sort=False), getters=[fv.noop, lambda _: 1]
         ),
-        "read the same",
+        "are the same text",
     ),
-    "sigmoid": (lambda photos: learner(photos, loss_func=Sigmoid()), "not those of a softmax .*Sigmoid"),
-    "binary": (lambda photos: learner(photos, loss_func=fv.BCEWithLogitsLossFlat()), "not those of a softmax"),
-    "own loss": (lambda photos: learner(photos, loss_func=lambda scores, _: scores.sum()), "not those of a softmax"),
+    "sigmoid": (lambda photos: learner(photos, loss_func=Sigmoid()), "do not come from a softmax .*Sigmoid"),
+    "binary": (lambda photos: learner(photos, loss_func=fv.BCEWithLogitsLossFlat()), "do not come from a softmax"),
+    "own loss": (
+        lambda photos: learner(photos, loss_func=lambda scores, _: scores.sum()),
+        "do not come from a softmax",
+    ),
 }
 
 
@@ -275,7 +278,7 @@ def test_finishing_an_export_refuses_it_before_measuring(photos, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["export.pkl.part"]  # and it is not lost
 
 
-def test_answers_are_checked_against_fastai_itself(photos, tmp_path):
+def test_predictions_are_checked_against_fastai(photos, tmp_path):
     """Both readers take the network apart, and would miss what is done to it as a whole."""
     learn = learner(photos)
     learn.model.register_forward_hook(lambda _model, _inputs, scores: -scores)
@@ -292,7 +295,7 @@ class Upside(fv.ToTensor):
         return fv.TensorImage(fv.image2tensor(image.rotate(180)))
 
 
-def test_a_twin_is_checked_against_fastai_itself(photos, tmp_path):
+def test_onnx_model_is_checked_against_fastai(photos, tmp_path):
     learn = learner(photos, model=nn.Sequential(nn.Flatten(), fv.init_linear(nn.Linear(3072, 2)) or nn.Linear(3072, 2)))
     learn.dls.valid.after_item = fv.Pipeline([CROP, Upside()])
     path = export(learn, tmp_path)
@@ -378,7 +381,7 @@ def planted(photos, tmp_path, module, name, monkeypatch):
         ("fastcore.dispatch", "TypeDispatch", "another version of fastai than .* learn.save"),
         ("fastai.basic_train", "Learner", "another version of fastai than .* learn.save"),
         ("timm.models.nowhere", "Net", "Net of the module timm.models.nowhere"),
-        ("json", "Gone", "needs Gone of the module json, which is not in the version"),
+        ("json", "Gone", "needs Gone of the module json, which the installed version of that module does not have"),
     ],
 )
 def test_what_other_versions_lack_is_named(photos, tmp_path, monkeypatch, module, name, sentence):
@@ -425,12 +428,12 @@ FILES = {
     ),
     "html": (lambda _, path: path.write_text("\n<!DOCTYPE html><p>Log in"), "a web page.*Download the file itself"),
     "zip": (archive, r"an archive of other files \(export/readme.txt\)"),
-    "cut": (cut, "cut short. Copy it again"),
-    "text": (lambda _, path: path.write_text("not a pickle"), "that I can read here"),
-    "pickle": (lambda _, path: path.write_bytes(pickle.dumps({"a": 1})), "that I can read here"),
+    "cut": (cut, "an incomplete one. Copy it again"),
+    "text": (lambda _, path: path.write_text("not a pickle"), "cannot be read here"),
+    "pickle": (lambda _, path: path.write_bytes(pickle.dumps({"a": 1})), "cannot be read here"),
     "torch": (lambda _, path: fv.torch.save({"a": 1}, path), "a pickle of a dict"),
-    "weights": (weights, "weights alone.*run learn.export"),
-    "network": (network_alone, "a network alone.*run learn.export"),
+    "weights": (weights, "only weights.*Run learn.export"),
+    "network": (network_alone, "only a network.*Run learn.export"),
     "python": (of_another_python, "another version of Python"),
 }
 
@@ -444,7 +447,7 @@ def test_refuses_other_files(photos, tmp_path, case):
         load_classifier(path)
 
 
-def test_a_twin_that_is_a_pointer_is_named(photos, tmp_path):
+def test_git_lfs_pointer_instead_of_onnx_model_is_named(photos, tmp_path):
     path = export(learner(photos), tmp_path)
     compile_export(path)
     FILES["lfs"][0](None, tmp_path / "export.onnx")

@@ -129,21 +129,21 @@ def test_what_was_typed_is_what_arrives(tmp_path, typed, wanted):
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        ({"EPOCHS": "abc"}, "epochs is a whole number of at least 1, not 'abc'."),
-        ({"EPOCHS": "0"}, "epochs is a whole number of at least 1, not '0'."),
+        ({"EPOCHS": "abc"}, "epochs should be a whole number of at least 1, not 'abc'."),
+        ({"EPOCHS": "0"}, "epochs should be a whole number of at least 1, not '0'."),
         (
             {"LABELS": "a, b", "SOURCE": "sample"},
-            "LABELS says what to search for, and SOURCE=sample searches for nothing:",
+            "LABELS says what to search for, but SOURCE=sample does not search:",
         ),
         (
             {"LABELS": "a, b", "SOURCE": "my.zip"},
-            "LABELS says what to search for, and SOURCE=my.zip searches for nothing:",
+            "LABELS says what to search for, but SOURCE=my.zip does not search:",
         ),
-        ({"LABELS": "311"}, "LABELS needs at least two labels, with commas between them, not only ['311']."),
+        ({"LABELS": "311"}, "LABELS needs at least two labels, separated by commas, not only ['311']."),
         ({"LABELS": " , "}, "LABELS needs at least two labels"),
         ({"NAME": "a, b"}, "There is no variable NAME."),
         ({"ARGS": "-p sizes 3"}, "There is no setting 'sizes'. The settings: source, labels,"),
-        ({"ARGS": "-p size large"}, "size is a number, True, False or None, not 'large'."),
+        ({"ARGS": "-p size large"}, "size should be a number, True, False or None, not 'large'."),
         ({"ARGS": "-p export 'my folder"}, "ARGS cannot be read (No closing quotation): -p export 'my folder"),
     ],
 )
@@ -240,8 +240,8 @@ while time.time() < end: pass"""
 @pytest.mark.parametrize(
     ("limits", "code", "sentence"),
     [
-        ({"idle_timeout": 2}, LOST, "its kernel has been idle for 2 s, but its reply never came"),
-        ({"quiet_timeout": 2}, "time.sleep(600)", "for 2 s its kernel has neither computed nor said anything"),
+        ({"idle_timeout": 2}, LOST, "the kernel has been idle for 2 s, but has sent no reply"),
+        ({"quiet_timeout": 2}, "time.sleep(600)", "for 2 s the kernel has neither computed nor sent a message"),
         ({"idle_timeout": 1, "quiet_timeout": 2}, COMPUTE, None),
         ({"quiet_timeout": 2}, f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {COMPUTE!r}])", None),
         ({"quiet_timeout": 2}, "for i in range(6): print(i); time.sleep(1)", None),
@@ -254,7 +254,7 @@ def test_it_ends_where_waiting_is_in_vain_and_only_there(tmp_path, runner, monke
     notebook, output = map(Path, write_notebook(tmp_path, f"import time\n{code}")[1::2])
     ended = runner.run(notebook, output, output.with_suffix(".log"), {})
     last = capsys.readouterr().err.splitlines()[-1:]
-    assert (ended, last) == ((1, [f"The notebook stands still: {sentence}. Run it again."]) if sentence else (0, []))
+    assert (ended, last) == ((1, [f"The notebook stalled: {sentence}. Run it again."]) if sentence else (0, []))
 
 
 def test_the_lesson_is_trained_from_the_terminal(tmp_path):
@@ -302,10 +302,10 @@ def test_a_port_that_is_taken_is_a_sentence(taken, tmp_path):
     )
     for ended in (refused, line):
         assert ended.returncode and "Traceback" not in ended.stderr
-        assert f"Port {taken} cannot be had (address already in use); take another one: make app PORT" in ended.stderr
+        assert f"Port {taken} is not available (address already in use). Use another one: make app PORT" in ended.stderr
 
 
 @pytest.mark.parametrize("port", ["abc", "65536"])
 def test_a_port_that_is_none_is_a_sentence(port):
     refused = make("app", PORT=port)
-    assert refused.returncode and f"A port is a number between 1 and 65535, not {port!r}." in refused.stderr
+    assert refused.returncode and f"The port should be a number between 1 and 65535, not {port!r}." in refused.stderr

@@ -184,7 +184,7 @@ def everything(photos):
     return [*drawings(photos, "sample/valid"), *drawings(photos, ".others")]
 
 
-def test_the_pickle_and_its_twin_say_the_same(photos, both):
+def test_pickle_and_onnx_model_predict_the_same(photos, both):
     """Names, whether it is out of distribution and why, and the heatmap."""
     ours, theirs = (classifier.predict_many(everything(photos), heatmap=True) for classifier in reversed(both))
     assert type(both[1]).__name__ == "OnnxClassifier" and same_labels(ours, theirs)
@@ -309,7 +309,7 @@ def test_an_export_cut_short_anywhere_leaves_a_whole_one(export, monkeypatch):
     assert not list(folder.glob("*.part"))
 
 
-def test_the_twin_is_used_as_long_as_it_fits(export, photos):
+def test_onnx_model_is_used_while_it_matches_the_pickle(export, photos):
     image = photos / "sample/valid/star/material-001.png"
     with_pickle = load_classifier(export / "export.pkl")
     pickle = (export / "export.pkl").read_bytes()
@@ -324,14 +324,14 @@ def test_the_twin_is_used_as_long_as_it_fits(export, photos):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "swapped"])
-def test_a_damaged_twin_is_refused_in_words(export, damage):
+def test_damaged_onnx_model_is_refused_in_words(export, damage):
     onnx = export / "export.onnx"
     onnx.write_bytes({"truncated": onnx.read_bytes()[:-1], "empty": b"", "swapped": b"\x08\x08 another model"}[damage])
     with pytest.raises(ExportError, match=r"damaged, .* run: icon-classifier compile .*export\.pkl"):
         load_classifier(export / "export.pkl")
 
 
-def test_a_twin_that_is_no_network_is_refused_in_words(export):
+def test_onnx_file_without_a_network_is_refused_in_words(export):
     (export / "export.onnx").write_bytes(b"no network")
     card = json.loads((export / "card.json").read_text())
     card["onnx"]["sha256"] = sha256_of(export / "export.onnx")
@@ -355,7 +355,7 @@ def test_a_network_that_onnx_lacks_is_refused_in_words(finished, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["export.pkl"]
 
 
-def test_on_a_host_a_pickle_without_its_twin_says_what_to_run(export):
+def test_pickle_without_onnx_model_says_what_to_run(export):
     (export / "export.onnx").unlink()
     load = f"from icon_classifier.model.classifier import load_classifier as f; f({str(export / 'export.pkl')!r})"
     run = python("-c", load, environment=".venv-page")

@@ -61,15 +61,16 @@ CASES = {
     "bare token, bound to the user agent": (dict(quoting="bare"), 150, WAITS),
     **{f"{q} token": (dict(quoting=q, bound=False), 150, NO_TOKEN) for q in QUOTINGS if q != "bare"},
     "today": (dict(), 150, NO_TOKEN),
-    "202": (dict(quoting="bare", bound=False, status=202), "refuses this computer's address (it answered 202)", WAITS),
-    "403": (dict(quoting="bare", bound=False, status=403), "refuses this computer's address (it answered 403)", WAITS),
-    "418": (dict(quoting="bare", bound=False, status=418), "refuses this computer's address (it answered 418)", WAITS),
-    "429 for a minute": (dict(quoting="bare", status=429, bound=False, retry_after="60"), "429), for 60 s", WAITS),
-    "refused at once": (dict(token_status=202), "refuses this computer's address (it answered 202)", NO_TOKEN),
+    "202": (dict(quoting="bare", bound=False, status=202), "refuses this computer's address (HTTP status 202)", WAITS),
+    "403": (dict(quoting="bare", bound=False, status=403), "refuses this computer's address (HTTP status 403)", WAITS),
+    "418": (dict(quoting="bare", bound=False, status=418), "refuses this computer's address (HTTP status 418)", WAITS),
+    "429 for a minute": (dict(quoting="bare", status=429, bound=False, retry_after="60"),
+        "429). It asks to wait 60 s", WAITS),
+    "refused at once": (dict(token_status=202), "refuses this computer's address (HTTP status 202)", NO_TOKEN),
     "throttle after page one": (dict(quoting="bare", bound=False, status=403, pages_before=1), 100, WAITS),
-    "HTML for JSON": (dict(quoting="bare", bound=False, html=True), "something else than results", WAITS),
+    "HTML for JSON": (dict(quoting="bare", bound=False, html=True), "response contains no results", WAITS),
     "zero results": (dict(quoting="bare", bound=False, number=0), 0, "0 links"),
-    "a byte a second": (dict(silent=True), "was not done within", WAITS),
+    "a byte a second": (dict(silent=True), "did not end within", WAITS),
 }  # fmt: skip
 
 
@@ -183,7 +184,7 @@ def test_by_default_it_asks_as_the_lesson_does():
 
 
 def test_a_filter_that_is_none_is_named():
-    with pytest.raises(SearchError, match="size is one of Cached, Small, Medium, Large, Wallpaper, not 'huge'"):
+    with pytest.raises(SearchError, match="size should be one of Cached, Small, Medium, Large, Wallpaper, not 'huge'"):
         search(Query("heart", size="huge"))
 
 

@@ -85,7 +85,7 @@ def test_a_folder_of_ones_own_with_the_cleaners_choices(site, tmp_path):
     nbformat.write(notebook, tmp_path / "ran.ipynb")
 
     text = printed(tmp_path / "ran.ipynb")
-    assert 'heart: 20 photos, 21 links; 1 x "This is not a picture that I can read' in text
+    assert 'heart: 20 photos, 21 links; 1 x "This is not a picture in a supported format' in text
     assert "40 files, 0 excluded" in text and "1 excluded, 1 moved to another label" in text
     deleted, moved = text.split("marked|")[1].splitlines()[0].split("|")
     assert "32 pictures to learn from, 8 to check on" in text

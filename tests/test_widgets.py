@@ -172,7 +172,7 @@ def test_many_names_give_five_bars_and_the_number_of_the_others():
         (0.6, False, "Probably star."),
         (0.4, False, "Perhaps star."),
         (0.99, None, "Most like star, of the 2 labels that this model knows."),
-        (0.99, True, "This is probably none of them; star is only the nearest guess. Odd."),
+        (0.99, True, "This is probably none of them; star is only the closest label. Odd."),
     ],
 )
 def test_in_a_sentence(probability, is_ood, begins):

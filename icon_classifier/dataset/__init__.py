@@ -1,1 +1,1 @@
-"""Datasets: labels and addresses become photos on disk. This needs neither fastai nor torch."""
+"""Turn labels and addresses into photos on disk, without fastai or torch."""

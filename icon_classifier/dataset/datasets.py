@@ -1,4 +1,4 @@
-"""Datasets: the folder that each source is gathered into, and pictures that somebody added there by hand."""
+"""Choose the folder of a dataset, and normalize photos that were added to it by hand."""
 
 import hashlib
 import os
@@ -13,27 +13,29 @@ from .labels import safe_name
 from .layout import find_images
 from .manifest import FORGOTTEN, Manifest, is_dataset, writing
 
-RESERVED = {"sample", "search"}  # sources whose photos lie in the folders of these names
+RESERVED = {"sample", "search"}  # sources whose datasets have these folder names
 
 
 def origin_of(source):
-    """The path by which a manifest remembers `source`; it does not tell the name of a person's home."""
-    path, home = Path(source).resolve(), Path.home()
+    """Return the path that a manifest records for `source`. A path in the home folder begins with "~/", for privacy."""
+    path = Path(source).resolve()
+    home = Path.home()
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else path.as_posix()
 
 
 def dataset_of(source, photos="photos"):
-    """The folder below `photos` that the pictures of `source` are gathered into; each source has its own.
+    """Return the folder below `photos` for the photos of `source`; each source has its own.
 
-    `source`: "sample", "search" or a path. A folder that gathering filled is its own dataset.
+    source: "sample", "search" or a path. If the path is a dataset already, it is returned.
     """
     if source in RESERVED:
         return Path(photos) / source
     if is_dataset(source):
         return Path(source)
-    path, number = Path(os.path.abspath(source)), 1
+    path = Path(os.path.abspath(source))
     name = safe_name(path.name or "photos")
     folder = Path(photos) / name
+    number = 1
     while (number == 1 and name.casefold() in RESERVED) or not _is_free(folder, path):
         number += 1
         folder = Path(photos) / f"{name} ({number})"
@@ -41,7 +43,7 @@ def dataset_of(source, photos="photos"):
 
 
 def _is_free(folder, source):
-    """Whether the photos of `source` may go to `folder`: nothing else is there."""
+    """Return whether `folder` can hold the photos of `source`, because it contains nothing else."""
     if not folder.exists():
         return True
     if not folder.is_dir() or folder.resolve() == source.resolve():
@@ -53,11 +55,12 @@ def _is_free(folder, source):
 
 
 def normalize_added(manifest):
-    """Normalize the pictures that somebody added to a dataset by hand, as all others in it are; return how many.
+    """Normalize the photos that were added to a dataset by hand; return their number.
 
-    The original goes to .excluded. What cannot be opened stays where it is: verifying finds it.
+    The original files move to .excluded. A file that cannot be decoded stays, and verification finds it.
     """
-    photos, count = manifest.photos, 0
+    photos = manifest.photos
+    count = 0
     listed = {row["file"] for row in manifest.rows}
     for file, split, _ in find_images(photos):
         folder = "/".join(file.split("/")[: 2 if split else 1])
@@ -77,10 +80,10 @@ def normalize_added(manifest):
 
 
 def _is_normal(path):
-    """Whether opening the file gives the very pixels that it holds, whoever opens it."""
+    """Return whether a file is normalized: every program that opens it gets the same upright sRGB pixels."""
     try:
         with Image.open(path, formats=("JPEG",)) as image:
             plain = image.mode == "RGB" and "icc_profile" not in image.info and image.getexif().get(0x0112, 1) == 1
             return path.suffix == ".jpg" and plain and max(image.size) <= MAX_SIDE
-    except Exception:  # no JPEG, or a damaged one: damaged EXIF raises anything
+    except Exception:  # not a JPEG, or a damaged one: damaged EXIF can raise anything
         return False

@@ -1,12 +1,13 @@
-"""Exclude photos: move them out of the dataset's folders, and back. Nothing is deleted."""
+"""Move photos out of the dataset's folders and back. Nothing is deleted."""
 
 EXCLUDED_FOLDER = ".excluded"  # in the dataset; find_photos and fastai's get_image_files skip hidden folders
 
 
 def move_photo(start, end):
-    """Move the file `start` to `end` and return its new path; return None if `start` is not there.
+    """Move the file `start` to `end` and return its new path; return None if `start` does not exist.
 
-    If another file lies at `end`, the photo gets a free name beside it ("...-1.jpg"); the same bytes are replaced.
+    If there is another file at `end`, the photo gets a free file name beside it ("...-1.jpg"). A file with the same
+    bytes is replaced.
     """
     if not start.exists():
         return None

@@ -1,4 +1,4 @@
-"""A dataset follows its source: photos that it no longer has are excluded, and come back when it has them again."""
+"""Synchronize a dataset with its source: exclude photos that the source no longer has; restore those it has again."""
 
 import hashlib
 from collections import Counter
@@ -29,17 +29,19 @@ NOT_THERE = "It is no longer in the source."
 
 
 def arrange(manifest, wanted):
-    """Exclude photos that a search found and that `wanted` ({label: query}) does not ask for; put back the others.
+    """Exclude photos of searches that are not in `wanted` ({label: query}), and restore those that are.
 
-    Rows of a label whose folder was deleted become open again. Nothing is deleted.
+    If the folder of a wanted label was deleted, its rows become open again. Nothing is deleted.
     """
-    photos, excluded, folders = manifest.photos, manifest.photos / EXCLUDED_FOLDER, manifest.folders()
+    photos = manifest.photos
+    excluded = photos / EXCLUDED_FOLDER
+    folders = manifest.folders()
     before = [dict(row) for row in manifest.rows]
     missing = {label for label, folder in folders.items() if not any((p / folder).is_dir() for p in (photos, excluded))}
     gone, back = set(), set()
     for row in manifest.rows:
         if not row["query"] or row["decision"] not in (KEPT, WITHDRAWN):
-            continue  # another source's, or no photo
+            continue  # from another source, or not a photo
         wants = wanted.get(asked(row)) == row["query"]
         if wants and row["label"] in missing:
             manifest.reopen(row)
@@ -51,19 +53,53 @@ def arrange(manifest, wanted):
             row.update(decision=WITHDRAWN, reason=NOT_ASKED)
             gone.add(row["label"])
     if before != manifest.rows:
-        manifest.save()  # before the moves: what the cleaning excluded must stay there when the label comes back
+        manifest.save()  # before the moves: after an interruption, the rows say which photos are excluded, and why
     _move_away(manifest, {folders[label] for label in gone - set(wanted)}, {folders[label] for label in back})
 
 
 def follow(manifest, origin, links, folders):
-    """Make the rows of the source `origin` (its path) say what `links` say now; what is new becomes an open row.
+    """Update the rows of the source `origin` (its path) so that they match its `links`; new links become open rows.
 
-    What is no longer among them is excluded, and put back when it returns; a label that was put right moves its
-    photo; a file that has changed is open again. What cleaning decided stays. The first link of an address counts.
-    `folders`: {(split, label): folder}. Nothing is deleted.
+    A photo that is no longer in the source is excluded, and restored when it returns. A photo whose label has changed
+    in the source is moved. A file that has changed becomes open again. Decisions of cleaning stay. If an address occurs
+    several times, its first link counts. Nothing is deleted.
+    folders: {(split, label): folder}.
     """
-    first, repeats = {}, []
     theirs, forgotten, mine = _whose(manifest, origin, {one_line(link.url) for link in links})
+    first, repeats = _first_links(links, theirs)
+    before = [dict(row) for row in manifest.rows]
+    full = _full(manifest)
+    rows = _update_repeats(manifest, origin, mine, repeats)
+    known = {}
+    for row in mine:
+        if not row["reason"].startswith(SAME_ADDRESS):
+            known.setdefault(row["url"], row)
+    _withdraw(manifest, [row for url, row in known.items() if url not in first])
+    bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in (KEPT, EXCLUDED)}
+    for url, row in known.items():
+        if link := first.get(url):
+            _update(manifest, row, origin, link, folders[link.split, link.label], bodies)
+    if before != manifest.rows:
+        manifest.save()
+    _move_away(manifest, full - _full(manifest), _full(manifest) - full)
+    for url, link in first.items():
+        if url in forgotten:
+            continue
+        if link.page and one_line(link.page) in forgotten:
+            rows.append(_row(link, origin) | dict(decision=FORGOTTEN, reason=UNWANTED, title=""))
+        elif url not in known:
+            rows.append(_row(link, origin) | dict(decision=FOUND))
+    if rows:
+        manifest.add(*rows)
+
+
+def _first_links(links, theirs):
+    """Return ({address: its first link}, [(link, reason)] of the repeated ones). `theirs`: see `_whose`.
+
+    A link that another source has brought with the same label is in neither.
+    """
+    first = {}
+    repeats = []
     for link in links:
         url = one_line(link.url)
         other = theirs.get(url)
@@ -74,67 +110,66 @@ def follow(manifest, origin, links, folders):
             repeats.append((link, f"{SAME_ADDRESS}for {asked(other)}."))
         elif not other:
             first[url] = link
-    before, full = [dict(row) for row in manifest.rows], _full(manifest)
-    again = [row for row in mine if row["reason"].startswith(SAME_ADDRESS)]
-    said = Counter((link.label, one_line(link.url), reason) for link, reason in repeats)
-    if said == Counter((row["label"], row["url"], row["reason"]) for row in again):
-        repeats = []
-    else:
-        manifest.drop(again)
-    known = {}
-    for row in mine:
-        if not row["reason"].startswith(SAME_ADDRESS):
-            known.setdefault(row["url"], row)
-    for url, row in known.items():
-        there = row["decision"] in OPEN or (row["decision"] == KEPT and (manifest.photos / row["file"]).exists())
-        if url not in first and there:
+    return first, repeats
+
+
+def _update_repeats(manifest, origin, mine, repeats):
+    """Return the rows to add for repeated links, and drop the old ones; if they are the same, keep these instead."""
+    old = [row for row in mine if row["reason"].startswith(SAME_ADDRESS)]
+    wanted = Counter((link.label, one_line(link.url), reason) for link, reason in repeats)
+    if wanted == Counter((row["label"], row["url"], row["reason"]) for row in old):
+        return []
+    manifest.drop(old)
+    return [_row(link, origin) | dict(decision=REFUSED, reason=reason) for link, reason in repeats]
+
+
+def _withdraw(manifest, rows):
+    """Mark photos and open rows as no longer in the source."""
+    for row in rows:
+        if row["decision"] in OPEN or (row["decision"] == KEPT and (manifest.photos / row["file"]).exists()):
             manifest.change(row, decision=WITHDRAWN, reason=NOT_THERE)
-    bodies = {row["sha256"]: row for row in manifest.rows if row["sha256"] and row["decision"] in (KEPT, EXCLUDED)}
-    for url, row in known.items():
-        if url in first:
-            _update(manifest, row, origin, first[url], folders[first[url].split, first[url].label], bodies)
-    if before != manifest.rows:
-        manifest.save()
-    _move_away(manifest, full - _full(manifest), _full(manifest) - full)
-    rows = [_row(link, origin) | dict(decision=REFUSED, reason=reason) for link, reason in repeats]
-    for url, link in first.items():
-        if url in forgotten or (link.page and one_line(link.page) in forgotten):
-            if url not in forgotten:
-                rows.append(_row(link, origin) | dict(decision=FORGOTTEN, reason=UNWANTED, title=""))
-        elif url not in known:
-            rows.append(_row(link, origin) | dict(decision=FOUND))
-    if rows:
-        manifest.add(*rows)
 
 
 def _row(link, origin):
-    return dict(label=link.label, source=link.source, title=link.title, page=link.page, url=link.url, time=now(),
-                origin=origin)  # fmt: skip
+    return {
+        "label": link.label,
+        "source": link.source,
+        "title": link.title,
+        "page": link.page,
+        "url": link.url,
+        "time": now(),
+        "origin": origin,
+    }
 
 
 def _whose(manifest, origin, urls):
-    """Of the manifest's rows: {address: row} that others have brought, the forgotten addresses, and those of `origin`.
+    """Split the manifest's rows: return {address: row} of other sources, the forgotten addresses, and rows of `origin`.
 
-    A path below a source is no address: another source may have one that reads the same.
+    Only URLs of other sources count, because a relative path can be the same in several sources.
     """
-    theirs, forgotten, mine = {}, set(), []
+    theirs = {}
+    forgotten = set()
+    mine = []
     for row in manifest.rows:
         if row["decision"] == FORGOTTEN:
             forgotten.add(row["url"])
         elif not row["query"] and (row["origin"] == origin or (not row["origin"] and row["url"] in urls)):
-            mine.append(row)  # without an origin: an earlier version's
+            mine.append(row)  # rows of an earlier version have no origin
         elif row["decision"] in (KEPT, EXCLUDED) and "://" in row["url"]:
             theirs.setdefault(row["url"], row)
     return theirs, forgotten, mine
 
 
 def _update(manifest, row, origin, link, folder, bodies):
-    """Let `row` follow its `link`, which goes to `folder`; `bodies`: {sha256: row} of the photos that are there."""
+    """Update `row` to match its `link`, whose photo belongs into `folder`.
+
+    bodies: {sha256: row} of the existing photos; it is updated as well.
+    """
     photos, excluded = manifest.photos, manifest.photos / EXCLUDED_FOLDER
-    file = place = row["file"]  # where it is, and where it should be
+    file = place = row["file"]  # the present path and the new one
     if row["origin"] != origin:
         manifest.change(row, origin=origin)
-    if asked(row) != link.label:  # put right in the source
+    if asked(row) != link.label:  # the source has corrected the label
         if file and row["decision"] in (KEPT, WITHDRAWN):
             place = f"{folder}/{Path(file).name}"
         if row["decision"] == KEPT:
@@ -164,11 +199,12 @@ def _update(manifest, row, origin, link, folder, bodies):
 
 
 def same_image(row):
+    """Return the reason for refusing an image that has the same bytes as that of `row`."""
     return f"{SAME_IMAGE}{row['url']} ({row['label']})."
 
 
 def _has_changed(link, row):
-    """Whether the file of `link` holds something else than when `row` was written; reads it only if it may."""
+    """Return whether the file of `link` has changed since `row` was written. Reads the file only if it may have."""
     written = datetime.fromisoformat(row["time"] or "1970-01-01T00:00:00+00:00").timestamp()
     if link.size is None or (row["bytes"] == str(link.size) and int(link.changed) <= written):
         return False
@@ -180,14 +216,14 @@ def _has_changed(link, row):
 
 
 def _full(manifest):
-    """The folders that hold photos, as the rows say."""
+    """Return the folders that contain photos according to the rows."""
     return {row["file"].rpartition("/")[0] for row in manifest.rows if row["decision"] == KEPT}
 
 
 def _move_away(manifest, gone, back):
-    """Move what the rows say is excluded; pictures that somebody added to a folder by hand go where the others go.
+    """Move the excluded photos of the rows, and photos that were added by hand together with the others of a folder.
 
-    `gone`, `back`: folders of which nothing is left, or something is there again.
+    gone: folders that no longer contain photos. back: folders that contain photos again.
     """
     photos, excluded = manifest.photos, manifest.photos / EXCLUDED_FOLDER
     kept = {row["file"] for row in manifest.rows if row["decision"] == KEPT}
@@ -196,10 +232,12 @@ def _move_away(manifest, gone, back):
             move_photo(photos / row["file"], excluded / row["file"])
     listed = {row["file"] for row in manifest.rows}
     for folders, start, end in ((gone, photos, excluded), (back, excluded, photos)):
-        for file in [file for folder in folders for file in sorted((start / folder).glob("*")) if file.is_file()]:
+        files = [file for folder in folders for file in sorted((start / folder).glob("*")) if file.is_file()]
+        for file in files:
             path = file.relative_to(start)
             if path.as_posix() not in listed:
                 move_photo(file, end / path)
-    for place in (place for folder in gone for place in (photos / folder, (photos / folder).parent)):
-        if place != photos and place.is_dir() and not any(place.iterdir()):
-            place.rmdir()
+    for folder in gone:
+        for path in (photos / folder, (photos / folder).parent):
+            if path != photos and path.is_dir() and not any(path.iterdir()):
+                path.rmdir()

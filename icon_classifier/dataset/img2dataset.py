@@ -1,4 +1,4 @@
-"""What img2dataset wrote: pictures, each with a JSON file of its address and its caption, which is the label."""
+"""Read the output of img2dataset: images, each with a JSON file of its address and its caption (the label)."""
 
 import json
 import tarfile
@@ -11,7 +11,7 @@ NO_CAPTION = "without a caption"
 
 
 def of_shards(source, left_out):
-    """Its output_format "files": SHARD/KEY.jpg (or .png, .webp), and what is known of it in SHARD/KEY.json."""
+    """Yield a `Link` per image of output_format "files": SHARD/KEY.jpg (or .png, .webp) and SHARD/KEY.json."""
     some = False
     for shard in sorted(path for path in source.glob("[0-9]*") if path.is_dir()):
         known = {}
@@ -28,7 +28,7 @@ def of_shards(source, left_out):
 
 
 def of_tars(source, left_out):
-    """Its output_format "webdataset": SHARD.tar with the same files."""
+    """Yield a `Link` per image of output_format "webdataset": the same files in SHARD.tar."""
     some = False
     for shard in sorted(source.glob("[0-9]*.tar")):
         known = {}
@@ -43,7 +43,7 @@ def of_tars(source, left_out):
                         read = partial(_read_piece, shard, member.offset_data, member.size)
                         found.update(read=read, size=member.size)
         except (tarfile.TarError, OSError, EOFError):
-            left_out["tar(s) that break off"] += 1
+            left_out["incomplete tar(s)"] += 1
         for key, (about, found) in known.items():
             if link := _of_img2dataset(f"{shard.name}/{key}", about[0] if about else None, found, left_out):
                 some = True
@@ -53,26 +53,30 @@ def of_tars(source, left_out):
 
 def _read_piece(file, offset, size):
     if size > MAX_FILE_BYTES:
-        raise SourceError(f"It is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
+        raise SourceError(f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
     with open(file, "rb") as whole:
         whole.seek(offset)
         body = whole.read(size)
     if len(body) < size:
-        raise SourceError("The tar breaks off in it.")
+        raise SourceError("The tar ends within the file.")
     return body
 
 
 def _of_img2dataset(key, about, found, left_out):
-    """The `Link` of one picture, or None; `about`: its JSON, `found`: how it is read, each where it is there."""
+    """Return the `Link` of one image, or None if it has no label.
+
+    about: the bytes of its JSON, or None. found: the arguments of `Link` that say how to read the image; {} if there
+    is no image.
+    """
     if about is None and not found:
-        return None  # the caption alone, or nothing of a picture
+        return None  # a caption only, or another file
     if about is None or not found:
-        left_out["without their JSON" if found else "of which there is JSON and no picture"] += 1
+        left_out["without JSON" if found else "with JSON but no image"] += 1
         return None
     try:
         about = json.loads(about)
         label = next((about[column] for column in (*LABEL, "caption") if about.get(column)), None)
-    except (ValueError, AttributeError):  # cut off, or something else than an object
+    except (ValueError, AttributeError):  # truncated, or not an object
         left_out["whose JSON cannot be read"] += 1
         return None
     if label is None:
@@ -84,4 +88,4 @@ def _of_img2dataset(key, about, found, left_out):
 def _all_left_out(some, source, left_out):
     if not some:
         hint = " Run img2dataset with --caption_col label." if left_out[NO_CAPTION] else ""
-        raise SourceError(f"{source} holds no pictures with a label. {in_words(left_out)}.{hint}")
+        raise SourceError(f"{source} contains no images with a label. {in_words(left_out)}.{hint}")

@@ -1,11 +1,11 @@
-"""Ingest links: each becomes a photo on disk and a row that says so, or a row that says why not."""
+"""Ingest links: write each image as a photo and record it in the manifest, or record why it was refused."""
 
 import hashlib
 import io
 
+from ..files import write_atomic
 from ..images import ImageError, open_image
 from .exclude import EXCLUDED_FOLDER, move_photo
-from .files import write_whole
 from .follow import same_image
 from .links import FetchError, SourceError
 from .manifest import (
@@ -26,58 +26,66 @@ from .manifest import (
     writing,
 )
 
-MAX_SIDE = 512  # px; larger is slower to train on and not better
+MAX_SIDE = 512  # px; training on larger photos is slower and not better
 
 
 def list_links(manifest, label, query, links, more=False):
-    """Add a row for each of `links` that the `Query` found for `label`; a link that is known is not fetched again.
+    """Add a row per link of `links`, which the search `query` (a `Query`) found for `label`.
 
-    Photos that were excluded and are found again come back. Where there are fewer than it asked for and there is no
-    `more` to be had, a row says so, and it is not asked again.
+    A link that has a row already is not fetched again; an excluded photo that is found again is restored.
+    more: whether the search may find more links. If not, and there are fewer links than `query.number`, a row records
+    this, so that the search is not repeated.
     """
     known = {row["url"]: row for row in manifest.rows if asked(row) == label}
     others = [row for row in manifest.rows if asked(row) != label]
     elsewhere = {row["url"]: row for row in others if row["decision"] in (*OPEN, KEPT)}
     forgotten = {row["url"] for row in manifest.rows if row["decision"] == FORGOTTEN}
-    rows, again, listed, changed = [], [], set(), False
+    search = dict(label=label, query=str(query), licence=query.licence, time=now())
+    new = []
+    repeated = []
+    listed = set()
+    changed = False
     for link in links:
         url, page = one_line(link.url), one_line(link.page)
-        row = dict(label=label, query=str(query), licence=query.licence, source=link.source, title=link.title,
-                   page=page, url=url, time=now(), decision=FOUND)  # fmt: skip
+        row = {**search, "source": link.source, "title": link.title, "page": page, "url": url, "decision": FOUND}
         if url in known:
-            before = known[url]
-            if before["decision"] == WITHDRAWN and before["file"]:
-                move_photo(manifest.photos / EXCLUDED_FOLDER / before["file"], manifest.photos / before["file"])
-                before.update(decision=KEPT, reason="")
-                changed = True
-            elif before["decision"] == WITHDRAWN:
-                manifest.reopen(before)
-                changed = True
-            changed |= before["query"] != str(query)
-            before.update(query=str(query), licence=query.licence)
+            changed |= _find_again(manifest, known[url], query)
         elif url in listed:
-            again.append(row | dict(decision=REFUSED, reason=f"{SAME_ADDRESS}before."))
+            repeated.append(row | dict(decision=REFUSED, reason=f"{SAME_ADDRESS}before."))
         elif url in forgotten or (page and page in forgotten):
-            rows.append(row | dict(decision=FORGOTTEN, reason=UNWANTED, title=""))
+            new.append(row | dict(decision=FORGOTTEN, reason=UNWANTED, title=""))
         elif url in elsewhere:
-            rows.append(row | dict(decision=REFUSED, reason=f"{SAME_ADDRESS}for {asked(elsewhere[url])}."))
+            new.append(row | dict(decision=REFUSED, reason=f"{SAME_ADDRESS}for {asked(elsewhere[url])}."))
         else:
-            rows.append(row)
+            new.append(row)
         listed.add(url)
     if changed:
         manifest.save()
     if 0 < len(links) < query.number and not more:
-        end = dict(decision=END, reason="There were no more.")
-        rows.append(dict(label=label, query=str(query), licence=query.licence, time=now()) | end)
-    if rows:
-        manifest.add(*again, *rows)  # a line takes the place of the open row before it, so those with an end come first
+        new.append(search | dict(decision=END, reason="There were no more."))
+    if new:
+        manifest.add(*repeated, *new)  # repeated links first, because a row replaces an open row of the same link
+
+
+def _find_again(manifest, row, query):
+    """Update the `row` of a link that `query` found again, and restore its photo; return whether the row changed."""
+    changed = row["query"] != str(query)
+    if row["decision"] == WITHDRAWN:
+        changed = True
+        if row["file"]:
+            move_photo(manifest.photos / EXCLUDED_FOLDER / row["file"], manifest.photos / row["file"])
+            row.update(decision=KEPT, reason="")
+        else:
+            manifest.reopen(row)
+    row.update(query=str(query), licence=query.licence)
+    return changed
 
 
 def take(manifest, folder, rows, arrivals):
-    """Yield each of `rows` (open ones) once it is decided, as its picture arrives.
+    """Ingest the images of `rows` (open ones) as they arrive, and yield each row with its decision.
 
-    `arrivals`: (url, what came) in any order: an `Response` or an exception from `Fetcher.fetch_images`, or a function
-    that returns the bytes.
+    arrivals: (url, arrival) in any order. The arrival is a `Response` or `FetchError` from `Fetcher.fetch_images`, or
+    a function that returns the bytes.
     """
     rows = {row["url"]: row for row in rows}
     there = (KEPT, EXCLUDED, FORGOTTEN)
@@ -91,15 +99,19 @@ def take(manifest, folder, rows, arrivals):
 
 
 def _decide(photos, folder, bodies, came):
-    """What the manifest says about a link after `came`; a picture that is good and new is on disk then."""
+    """Return the columns that say what became of a link, and write the photo if the image is usable and new.
+
+    came: see `arrivals` of `take`.
+    """
     if isinstance(came, FetchError):
         return dict(decision=LATER if came.again else REFUSED, reason=str(came), status=came.status)
-    facts, body = {}, None
+    facts = {}
     try:
         if callable(came):
             body = came()
         else:
-            body, facts = came.body, dict(status=came.status, type=came.type)
+            body = came.body
+            facts = dict(status=came.status, type=came.type)
         facts |= dict(bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
         same = bodies.get(facts["sha256"])
         if same and same["decision"] == FORGOTTEN:
@@ -110,7 +122,7 @@ def _decide(photos, folder, bodies, came):
     except (ImageError, SourceError) as error:
         return facts | dict(decision=REFUSED, reason=str(error))
     except OSError as error:
-        return facts | dict(decision=LATER, reason=f"It cannot be read: {error.strerror or error}.")
+        return facts | dict(decision=LATER, reason=f"The file cannot be read: {error.strerror or error}.")
     file = f"{folder}/{facts['sha256'][:16]}.jpg"
     with writing(photos):
         write_photo(photos / file, image)
@@ -118,8 +130,8 @@ def _decide(photos, folder, bodies, came):
 
 
 def write_photo(path, image):
-    """Write `image` as JPEG in one step: at `path` there is a whole file or none."""
+    """Write `image` to `path` as JPEG, atomically."""
     data = io.BytesIO()
     image.save(data, "JPEG", quality=90)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, data.getvalue())
+    write_atomic(path, data.getvalue())

@@ -1,53 +1,66 @@
-"""Labels: what a person typed becomes the name of a folder, on any system, and no two labels share one."""
+"""Turn the labels that a person typed into folder names, valid on every system and different for each label."""
 
 import unicodedata
 
-# What a file system refuses looks the same in Unicode's full width, so that the folder still reads as typed.
+from ..errors import IconClassifierError
+
+# Characters that a file system refuses become their full-width forms, so that the folder name still looks as typed.
 _LOOK_ALIKE = str.maketrans({sign: chr(ord(sign) + 0xFEE0) for sign in '<>:"/\\|?*'})
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
-_OURS = {"train", "valid", "models", "@eadir", "__macosx", "manifest.csv"}  # what lies beside labels, or above them
-MAX_FOLDER_BYTES = 150  # bytes; most file systems allow 255, and paths have limits too
+_OURS = {
+    "train",
+    "valid",
+    "models",
+    "@eadir",
+    "__macosx",
+    "manifest.csv",
+}  # files and folders beside or above those of labels
+MAX_FOLDER_BYTES = 150  # most file systems allow 255, but paths have limits as well
 
 
-class LabelError(ValueError):
-    """This label cannot be a folder's name; the message says why."""
+class LabelError(IconClassifierError, ValueError):
+    """The label cannot be used as a folder name. The message says why and what to do."""
 
 
 def clean_label(label):
-    """`label` as it is shown: composed (NFC), without control characters, runs of white space made one space."""
+    """Return `label` as it is shown: in NFC, without control characters, with white space collapsed.
+
+    Raises `LabelError` if no visible characters are left.
+    """
     text = " ".join(unicodedata.normalize("NFC", str(label)).split())
     text = "".join(sign for sign in text if sign.isprintable())
     if not text:
-        raise LabelError(f"A label must have something that can be read, and {label!r} has not. Give it another label.")
+        raise LabelError(f"The label {label!r} has no visible characters. Choose another label.")
     return text
 
 
 def safe_name(label):
-    """A folder name for `label` that Linux, macOS and Windows accept, which fastai's get_image_files does not skip."""
+    """Return a folder name for `label` that Linux, macOS and Windows accept, and that fastai does not skip."""
     text = clean_label(label).translate(_LOOK_ALIKE)
     while len(text.encode()) > MAX_FOLDER_BYTES:
         text = text[:-1].rstrip()
-    if text.startswith("."):  # hidden, or the way out of the folder
+    if text.startswith("."):  # hidden, or the parent folder
         text = "．" + text[1:]  # noqa: RUF001
-    if text.endswith("."):  # Windows drops it
+    if text.endswith("."):  # Windows removes it
         text = text[:-1] + "．"  # noqa: RUF001
     stem, dot, rest = text.partition(".")
-    if stem.strip().casefold() in _DEVICES:  # Windows means the device, whatever the ending
+    if stem.strip().casefold() in _DEVICES:  # a device on Windows, with any suffix
         text = f"{stem}_{dot}{rest}"
     return f"{text}_" if text.casefold() in _OURS else text
 
 
 def folder_names(labels, known=()):
-    """Give each of `labels` a folder of its own, also where upper and lower case are one; return {label: folder}.
+    """Return {label: folder} with a different folder per label, also on case-insensitive file systems.
 
-    `known`: {label: folder} of labels that have one already, and keep it.
+    known: {label: folder} of labels that already have a folder and keep it.
     """
     folders = dict(known)
     taken = {_same(folder) for folder in folders.values()}
     for label in labels:
         if label in folders:
             continue
-        name, number = safe_name(label), 1
+        name = safe_name(label)
+        number = 1
         folder = name
         while _same(folder) in taken:
             number += 1

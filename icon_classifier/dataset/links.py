@@ -1,46 +1,51 @@
-"""Links, which every source gives; each becomes one photo or an error."""
+"""Define links: every source yields them, and each becomes a photo or an error."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-URL = ("url", "image_url", "image", "link", "address", "src")  # what the columns of a list may be called
+from ..errors import IconClassifierError
+
+URL = ("url", "image_url", "image", "link", "address", "src")  # accepted titles of a list's columns
 LABEL = ("label", "name", "class", "category")
-MAX_FILE_BYTES = 100_000_000  # bytes; a file in a zip may unpack to any size
+MAX_FILE_BYTES = 100_000_000  # a file in a zip can decompress to any size
 
 
 @dataclass(frozen=True)
 class Link:
-    """One address and what is known about it; `read` returns the bytes where the picture is at hand already."""
+    """The address of an image, with what its source says about it."""
 
     url: str
-    label: str = ""  # the label, where the source knows it
+    label: str = ""  # if the source has labels
     title: str = ""
     page: str = ""
     source: str = ""
-    read: Callable[[], bytes] | None = None
-    split: str = ""  # "train" or "valid", where the source has decided that
-    size: int | None = None  # bytes, of a picture at hand
-    changed: float = 0.0  # when the file was last written, in seconds since 1970, where that is known
+    read: Callable[[], bytes] | None = None  # returns the bytes of a local image; None if it has to be fetched
+    split: str = ""  # "train" or "valid", if the source has splits
+    size: int | None = None  # bytes, of a local image
+    changed: float = 0.0  # the modification time of a local file in seconds since 1970, or 0 if unknown
 
 
-class SourceError(Exception):
-    """A source cannot be used; the message is a sentence that says what to do."""
+class SourceError(IconClassifierError):
+    """A source cannot be used. The message says why and what to do."""
 
 
-class FetchError(Exception):
-    """Nothing usable came from this address; the message is a sentence.
+class FetchError(IconClassifierError):
+    """An address could not be fetched. The message says why.
 
-    `status`: the HTTP status, where there was one. `again`: another time it may work. `wait`: in how many seconds,
-    where the host said so.
+    status: the HTTP status, or "" if there was no response.
+    again: whether it may work later.
+    wait: the seconds of Retry-After if the host is busy, else None.
     """
 
     def __init__(self, message, status="", again=False, wait=None):
         super().__init__(message)
-        self.status, self.again, self.wait = status, again, wait
+        self.status = status
+        self.again = again
+        self.wait = wait
 
 
 def read_file(file):
-    """The bytes of a file (a path); raises `SourceError` for one that is too large."""
+    """Return the bytes of a file (a path). Raises `SourceError` if it is too large."""
     if file.stat().st_size > MAX_FILE_BYTES:
-        raise SourceError(f"It is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
+        raise SourceError(f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
     return file.read_bytes()

@@ -1,4 +1,4 @@
-"""photos/manifest.csv: one row per link, failures included; no row is lost to a full disk or a killed kernel."""
+"""Read and write manifest.csv: one row per link, failures included. A full disk or a killed kernel loses no row."""
 
 import csv
 import io
@@ -7,41 +7,42 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .files import write_whole
+from ..errors import IconClassifierError
+from ..files import PARTIAL, write_atomic
 
-# The licence is what the search was asked for; phash and group are for the cleaning. `given` is the label that the
-# source gave, where cleaning has given the photo another; `origin` is the path of the source.
+# `licence` is the search's filter. `phash` and `group` are for cleaning. `given` is the label that the source gave, if
+# cleaning has given the photo another label. `origin` is the path of the source.
 COLUMNS = (
     "label file query source title page url licence time status type bytes sha256 phash width height "
     "decision reason group given origin"
 ).split()
 
-# What became of a link, in the column `decision`.
+# The values of the column `decision`: what became of a link.
 FOUND = "found"  # not fetched yet
 KEPT = "kept"  # a photo, in `file`
-REFUSED = "refused"  # no photo, and `reason` says why; not asked for again
-LATER = "later"  # the same, but another time it may work, so the next run asks again
-WITHDRAWN = "withdrawn"  # excluded because it is no longer asked for, or no longer in the source; comes back with it
-EXCLUDED = "excluded"  # a photo, excluded in cleaning; stays there whatever the source says
-FORGOTTEN = "forgotten"  # removed for ever, by its address
-END = "end"  # no link: the search had no more than the rows before
+REFUSED = "refused"  # not a photo; `reason` says why; it is not fetched again
+LATER = "later"  # not a photo; the next run tries again
+WITHDRAWN = "withdrawn"  # excluded because its search or source no longer has it; restored when it has it again
+EXCLUDED = "excluded"  # a photo that was excluded in cleaning; it stays excluded
+FORGOTTEN = "forgotten"  # deleted by its address, and never fetched again
+END = "end"  # not a link: the search has no results beyond the rows before
 OPEN = (FOUND, LATER)
 UNWANTED = "It was asked to be forgotten."
-SAME_ADDRESS = "The same address came up "  # how the reason begins of what is left out because it is there already
-SAME_IMAGE = "The same picture as "
-OURS = {"label", "url", "decision"}  # the columns by which a manifest is told from another list of that name
+SAME_ADDRESS = "The same address came up "  # the reason's beginning for an address that occurs twice
+SAME_IMAGE = "The same picture as "  # the reason's beginning for the same bytes at another address
+OURS = {"label", "url", "decision"}  # the columns that distinguish a manifest from another manifest.csv
 
 
-class ManifestError(ValueError):
-    """The manifest cannot be read; the message says what to do."""
+class ManifestError(IconClassifierError, ValueError):
+    """The manifest cannot be read. The message says why and what to do."""
 
 
-class DiskError(OSError):
-    """The disk takes no more; the message says that nothing is lost, and what to do."""
+class DiskError(IconClassifierError, OSError):
+    """The disk cannot be written to. The message says that nothing is lost, and what to do."""
 
 
 class Manifest:
-    """The rows of photos/manifest.csv, each a dict of strings by column; `photos` is the folder, made where missing."""
+    """The rows of manifest.csv in the folder `photos`, each a dict of strings by column. Creates a missing folder."""
 
     def __init__(self, photos):
         self.photos = Path(photos)
@@ -49,30 +50,32 @@ class Manifest:
         self.rows = []
         self._open = {}  # (label as asked for, address, origin) -> the row that a later line replaces
         self.photos.mkdir(parents=True, exist_ok=True)
-        self.path.with_suffix(".csv.part").unlink(missing_ok=True)
+        self.path.with_name(self.path.name + PARTIAL).unlink(missing_ok=True)
         if self.path.exists() and self.path.stat().st_size:
             self._read()
 
     def _read(self):
         text = self.path.read_bytes().decode("utf-8-sig", errors="replace")
-        whole, _, torn = text.rpartition("\n")  # fields hold no line breaks: what follows the last one was cut off
+        whole, _, torn = text.rpartition("\n")  # fields contain no line breaks: the rest is incomplete
         if not whole and ",".join(COLUMNS).startswith(torn):
-            return self.path.unlink()  # the very first line
+            return self.path.unlink()  # only the first line was being written
         lines = csv.DictReader(io.StringIO(whole))
         try:
             columns = lines.fieldnames or ()
             rows = [{column: line.get(column) or "" for column in COLUMNS} for line in lines]
         except csv.Error as error:
-            raise ManifestError(f"Line {lines.line_num} of {self.path} cannot be read: {error}.") from None
+            raise ManifestError(
+                f"Line {lines.line_num} of {self.path} cannot be read: {error}. Correct the line, or delete it."
+            ) from None
         if not OURS <= set(columns):
-            raise ManifestError(f"{self.path} is no list of photos that I know; move it away and gather again.")
+            raise ManifestError(f"{self.path} is not a manifest of this project. Move it away and gather again.")
         for row in rows:
             self._enter(row)
-        if torn or len(rows) > len(self.rows) or list(columns) != COLUMNS:  # lines are appended in this order
+        if torn or len(rows) > len(self.rows) or list(columns) != COLUMNS:  # `add` appends lines with these columns
             self.save()
 
     def _enter(self, row):
-        """Add `row`, or let it take the place of the row of the same link that was open."""
+        """Add `row`, or replace the open row of the same link."""
         key = _key(row)
         entered = self._open.pop(key, None)
         if entered is None:
@@ -84,7 +87,7 @@ class Manifest:
         return entered
 
     def add(self, *rows):
-        """Append `rows` (dicts; missing columns stay empty) and return them; after an error the file is as before."""
+        """Append `rows` (dicts; missing columns stay empty) and return them. An error leaves the file unchanged."""
         rows = [{column: one_line(row.get(column, "")) for column in COLUMNS} for row in rows]
         size = self.path.stat().st_size if self.path.exists() else 0
         text = io.StringIO()
@@ -104,48 +107,49 @@ class Manifest:
         return [self._enter(row) for row in rows]
 
     def reopen(self, row):
-        """Let `row` be fetched again, for the label that it was asked for."""
+        """Reset `row` so that it is fetched again, with the label that its source gave."""
         row.update(label=asked(row), given="", decision=FOUND, reason="", file="", sha256="", bytes="")
         self._open[_key(row)] = row
 
     def drop(self, rows):
-        """Leave `rows`, some of these, out; `save` makes it last."""
+        """Remove `rows` from the manifest; call `save` to write this."""
         gone = set(map(id, rows))
         self.rows = [row for row in self.rows if id(row) not in gone]
 
     def change(self, row, **changes):
-        """Let `row`, one of these, say something else; an open one stays open only if its decision does."""
+        """Change columns of `row`; call `save` to write this. The new decision determines whether the row is open."""
         self._open.pop(_key(row), None)
         row.update(changes)
         if row["decision"] in OPEN:
             self._open[_key(row)] = row
 
     def save(self):
-        """Write all rows anew, in one step: whoever reads sees the old file or the new one."""
+        """Write all rows, atomically."""
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         with writing(self.photos):
-            write_whole(self.path, text.getvalue().encode())
+            write_atomic(self.path, text.getvalue().encode())
 
     def folders(self):
-        """The folder of each label that has had a photo: {label as typed: folder}."""
+        """Return {label as typed: folder} of the labels that have or had a photo."""
         return {row["label"]: row["file"].split("/")[-2] for row in self.rows if row["file"]}
 
     def forget(self, url):
-        """Delete what was got from `url` (a picture's or a page's address) and refuse it for ever; return the files.
+        """Delete the photos from `url` (the address of an image or a page), and never fetch it again.
 
-        The same picture under another address goes too. An address that is not known yet is refused all the same.
+        Photos with the same bytes from other addresses are deleted as well. An address that is not in the manifest yet
+        is added. Returns the deleted files. Raises ValueError if `url` is empty.
         """
         if not url.strip():
-            raise ValueError("Say which address is to be forgotten.")
+            raise ValueError("forget() needs the address of an image or a page: say which address to forget.")
         bodies = {row["sha256"] for row in self.rows if url in (row["url"], row["page"])} - {""}
         hit = [row for row in self.rows if url in (row["url"], row["page"]) or row["sha256"] in bodies]
         if not any(row["url"] == url for row in hit):
             hit += self.add({"url": url, "time": now()})
         stems = {Path(row["file"]).stem for row in hit if row["file"]}
-        # It may have been excluded or given another name since, and be called "...-1.jpg" for it.
+        # A photo that was excluded or relabelled may have the file name "...-1.jpg".
         gone = [file for file in self.photos.rglob("*.jpg") if file.stem.partition("-")[0] in stems]
         for file in gone:
             file.unlink()
@@ -156,7 +160,7 @@ class Manifest:
 
 
 def is_dataset(folder):
-    """Whether `folder` was filled by gathering: its pictures are normalized, and its manifest is one of ours."""
+    """Return whether `folder` is a dataset of this project: it has a manifest, and its photos are normalized."""
     path = Path(folder) / "manifest.csv"
     if not path.is_file():
         return False
@@ -165,7 +169,7 @@ def is_dataset(folder):
 
 
 def asked(row):
-    """The label that the source gave to `row`, whatever cleaning has made of it."""
+    """Return the label that the source gave to `row`, which cleaning may have changed."""
     return row["given"] or row["label"]
 
 
@@ -175,21 +179,21 @@ def _key(row):
 
 @contextmanager
 def writing(photos):
-    """Turn what the disk has against it into `DiskError`."""
+    """Raise an OSError of the block as a `DiskError`."""
     try:
         yield
     except OSError as error:
         raise DiskError(
-            f"{photos} cannot be written to: {error.strerror or error}. What was gathered is safe; "
-            "put that right and run this again, and it goes on from here."
+            f"{photos} cannot be written to: {error.strerror or error}. What was gathered is safe. "
+            "Solve this and run it again: it will continue from here."
         ) from error
 
 
 def now():
-    """The time as the manifest has it: UTC, to the second."""
+    """Return the current time in the manifest's format: UTC, in seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def one_line(value):
-    """`value` as a field: a row must be a line, so that a line that was cut off can be told."""
+    """Return `value` as text without line breaks, so that an incomplete row can be recognized."""
     return str(value).replace("\r", " ").replace("\n", " ")

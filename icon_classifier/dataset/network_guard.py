@@ -1,4 +1,4 @@
-"""Guard against SSRF: connect to public addresses only, and write addresses as browsers do."""
+"""Guard against SSRF: connect to public addresses only, and normalize addresses as browsers do."""
 
 import asyncio
 import re
@@ -13,11 +13,11 @@ from .links import FetchError
 
 _NAT64 = ip_network("64:ff9b::/96")
 PORTS = {"http": 80, "https": 443}
-_AS_IT_IS = "/%:=&~+!$,;'@()*[]?"  # in an address; all else is percent-encoded
+_AS_IT_IS = "/%:=&~+!$,;'@()*[]?"  # characters of an address that are not percent-encoded
 
 
 def is_public(address):
-    """Whether an IP `address` is one of the public internet: not private, loopback, link-local, multicast ..."""
+    """Return whether an IP `address` is public: not private, loopback, link-local, multicast, and so on."""
     ip = ip_address(address.partition("%")[0])
     if ip.version == 6:
         ip = IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else ip.ipv4_mapped or ip.sixtofour or ip
@@ -25,7 +25,7 @@ def is_public(address):
 
 
 class PublicOnly(httpcore2.AnyIOBackend):
-    """Connects to the very address that was checked: a name that resolves anew in between gains nothing by it."""
+    """Connects to the address that was checked, so that a host name that resolves differently later has no effect."""
 
     def __init__(self, allow_hosts):
         self.allow_hosts = {allow_hosts} if isinstance(allow_hosts, str) else set(allow_hosts)
@@ -34,12 +34,12 @@ class PublicOnly(httpcore2.AnyIOBackend):
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
-            raise FetchError(f"There is no host {host}, or no network.", again=True) from None
+            raise FetchError(f"The host {host} was not found, or there is no network.", again=True) from None
         addresses = list(dict.fromkeys(entry[4][0] for entry in found))
         if f"{host}:{port}" not in self.allow_hosts and not all(map(is_public, addresses)):
-            raise FetchError(f"{host} is a private address, and an address from the web must not lead there.")
+            raise FetchError(f"{host} is a private address, and only public addresses are allowed.")
         for address in addresses[:-1]:
-            try:  # IPv6 may be announced and lead nowhere
+            try:  # an IPv6 address may be unreachable
                 return await super().connect_tcp(address, port, 2, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 continue
@@ -47,35 +47,35 @@ class PublicOnly(httpcore2.AnyIOBackend):
 
 
 def as_ascii(url):
-    """Return `url` as it is asked for, as browsers write it; raise `FetchError` where it is no address.
+    """Return `url` as a browser requests it. Raises `FetchError` if it is not a valid address.
 
-    What is encoded already stays, and so does all else of a path or query, `;`, `//` and an empty `?` included. The
-    fragment, a user's name and password, and the scheme's own port are left out.
+    Characters that are already encoded stay, and so does the rest of the path and the query, such as `;`, `//` and an
+    empty `?`. The fragment, the user name and password, and the scheme's default port are removed.
     """
     try:
         before, query, after = _as_browsers_read(url).partition("?")
         parts = urlsplit(before)
         if parts.scheme not in PORTS or not parts.hostname or parts.port == 0:
-            raise FetchError(f"{url[:200]!r} is no address that begins with http:// or https://.")
+            raise FetchError(f"{url[:200]!r} is no address: it should begin with http:// or https://.")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else _ascii_host(parts.hostname)
         port = f":{parts.port}" if parts.port not in (None, PORTS[parts.scheme]) else ""
         return f"{parts.scheme}://{host}{port}{_quoted(parts.path or '/')}{query}{_quoted(after)}"
-    except ValueError as error:  # a port, an IPv6 address or a host that cannot be
+    except ValueError as error:  # an invalid port, IPv6 address or host
         raise FetchError(f"{url[:200]!r} is no address that can be fetched: {error}.") from None
 
 
 def redirect_target(url, location):
-    """Return where the header `location` (bytes) leads from `url`, as `as_ascii` does."""
+    """Return the target of a redirect from `url` with the header `location` (bytes); see `as_ascii`."""
     there = _as_browsers_read(location.decode("utf-8", "surrogateescape"))
-    try:  # urljoin takes an empty query for none
+    try:  # urljoin removes the question mark of an empty query
         there = urljoin(url, f"{there}x")[:-1] if there.endswith("?") else urljoin(url, there)
-    except ValueError:  # it cannot be read, and `as_ascii` says why
+    except ValueError:  # `as_ascii` raises the error with its reason
         pass
     return as_ascii(there)
 
 
 def _as_browsers_read(url):
-    """`url` without its fragment, white space around it and line breaks in it; `\\` means `/` before the query."""
+    """Return `url` without fragment, surrounding white space and line breaks; replace `\\` before the query by `/`."""
     before, query, after = re.sub("[\t\r\n]", "", url.strip()).partition("#")[0].partition("?")
     return before.replace("\\", "/") + query + after
 
@@ -83,20 +83,20 @@ def _as_browsers_read(url):
 def _ascii_host(host):
     try:
         return host if host.isascii() else idna.encode(host, uts46=True).decode()
-    except idna.IDNAError:  # what only the older rules allow, such as an emoji
+    except idna.IDNAError:  # some names, such as emoji, are valid in IDNA 2003 only
         return host.encode("idna").decode()
 
 
 def _quoted(text):
-    """Percent-encode what a path or a query may not hold, and a percent sign that begins no escape."""
+    """Percent-encode characters that a path or a query may not contain, and percent signs that begin no escape."""
     text = re.sub("%(?![0-9a-fA-F]{2})", "%25", text)
-    return quote(text, safe=_AS_IT_IS, errors="surrogateescape")  # bytes of a header that are not UTF-8 stay so
+    return quote(text, safe=_AS_IT_IS, errors="surrogateescape")  # a header may contain bytes that are not UTF-8
 
 
 def request_of(url):
-    """Return the `httpcore2.URL` and the header Host for a `url` that `as_ascii` returned.
+    """Return the `httpcore2.URL` and the header Host of a `url` that `as_ascii` returned.
 
-    From a string, httpcore2 would drop what follows a `;`, and take an IPv6 host for Host as it is.
+    httpcore2 would remove the text after a `;` from a string, and write an IPv6 host into Host without brackets.
     """
     parts = urlsplit(url)
     target = f"/{url.split('/', 3)[3]}"

@@ -1,4 +1,4 @@
-"""What to search for, and the errors of a search."""
+"""Define search queries and the errors of a search."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ OTHER_SOURCES = (
 
 
 class SearchError(SourceError):
-    """The search gave nothing that can be used; the message says why, and names the sources that need no search."""
+    """The search failed. The message says why, and lists the sources that need no search engine."""
 
     def __init__(self, what, other_sources=True):
         super().__init__(f"{what}; {OTHER_SOURCES}." if other_sources else what)
@@ -25,21 +25,26 @@ class SearchRefused(SearchError):
     """The search engine refuses this computer's address."""
 
     def __init__(self, status, wait=0):
-        how_long = f"for {wait:.0f} s, it says" if wait else "as a rule for some minutes to some hours"
-        super().__init__(f"The search engine refuses this computer's address (it answered {status}), {how_long}")
+        how_long = f"It asks to wait {wait:.0f} s" if wait else "This usually lasts some minutes to some hours"
+        super().__init__(f"The search engine refuses this computer's address (HTTP status {status}). {how_long}")
 
 
 @dataclass
 class Query:
-    """What to search for. size, type, layout and color are names in jmd_imagescraper's enums (or their members).
+    """A search query.
 
-    `number`: links wanted. `licence`: "", "Public", "Share", "ShareCommercially", "Modify" or "ModifyCommercially".
-    `safe`: safe search. `endpoint`: stands in for https://duckduckgo.com. `seconds`: for the whole search.
+    words: the search words.
+    number: the number of links to find.
+    size, type, layout, color: filters; members of jmd_imagescraper's enums, or their names.
+    licence: "", "Public", "Share", "ShareCommercially", "Modify" or "ModifyCommercially".
+    safe: whether safe search is on.
+    endpoint: the address to use instead of https://duckduckgo.com.
+    seconds: the time limit of the whole search.
     """
 
     words: str
     number: int = 150
-    size: str = "Cached"  # the search engine's own thumbnails: small, and from one reliable host
+    size: str = "Cached"  # thumbnails of the search engine: small, and from one reliable host
     type: str = "Photo"
     layout: str = "Square"
     color: str = "All"
@@ -49,14 +54,14 @@ class Query:
     seconds: float = 10
 
     def __str__(self):
-        """The words and the filters that are not as usual, as the manifest has them."""
+        """Return the words and the filters that differ from the defaults, as the manifest records them."""
         filters = [f"{field} {_name(getattr(self, field))}" for field in ("size", "type", "layout", "color", "licence")
                    if _name(getattr(self, field)) != getattr(Query, field)]  # fmt: skip
         filters += [] if self.safe else ["unsafe"]
         return f"{self.words} ({', '.join(filters)})" if filters else self.words
 
     def enums(self):
-        """The four filters as members of jmd_imagescraper's enums; raise `SearchError` for one that is none."""
+        """Return the four filters as members of jmd_imagescraper's enums. Raises `SearchError` for an unknown name."""
         from jmd_imagescraper.core import ImgColor, ImgLayout, ImgSize, ImgType
 
         members = {}
@@ -64,22 +69,21 @@ class Query:
             name = _name(getattr(self, field))
             if name not in kind.__members__:
                 value = getattr(self, field)
-                raise SearchError(
-                    f"{field} is one of {', '.join(kind.__members__)}, not {value!r}.", other_sources=False
-                )
+                names = ", ".join(kind.__members__)
+                raise SearchError(f"{field} should be one of {names}, not {value!r}.", other_sources=False)
             members[f"img_{field}"] = kind[name]
         return members
 
 
 def _name(value):
-    """The name of an enum's member, or `value` with a capital as those names have it."""
+    """Return the name of an enum member, or `value` with a capital, as these names are written."""
     name = value.name if isinstance(value, Enum) else str(value or "")
     return name[:1].upper() + name[1:]
 
 
 @contextmanager
 def replaced(owner, name, value):
-    """Set an attribute of a library to `value` for the length of a `with`; one search at a time does so."""
+    """Replace an attribute of a library by `value` within a `with` block. Only one search at a time may do so."""
     original = getattr(owner, name)
     setattr(owner, name, value)
     try:

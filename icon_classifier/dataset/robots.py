@@ -1,4 +1,4 @@
-"""Respect hosts and owners: X-Robots-Tag, Retry-After, and the types that an image may come as."""
+"""Respect hosts and owners: check the status, X-Robots-Tag, Retry-After and the type of a response."""
 
 import time
 from email.utils import parsedate_to_datetime
@@ -6,37 +6,31 @@ from email.utils import parsedate_to_datetime
 from .links import FetchError
 
 OUR_AGENT = "icon-classifier"
-USER_AGENT = f"{OUR_AGENT}/1 (gathers pictures to learn to tell them apart; honours X-Robots-Tag)"
-IMAGE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")  # the types that a picture may come as
-FORBIDDING_RULES = {
-    "noai",
-    "noimageai",
-    "noindex",
-    "noimageindex",
-    "none",
-}  # as img2dataset has them, and none = noindex
+USER_AGENT = f"{OUR_AGENT}/1 (collects images to train a classifier; honours X-Robots-Tag)"
+IMAGE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")  # beginnings of media types
+FORBIDDING_RULES = {"noai", "noimageai", "noindex", "noimageindex", "none"}  # as in img2dataset; none implies noindex
 
 
 def check_headers(status, header, robots, kind, types):
-    """Raise `FetchError` unless an answer is a picture that we may take; its body has not been read yet.
+    """Raise `FetchError` unless a response is an image that may be used. Its body has not been read yet.
 
-    `header`: {name in lower case: value}; `robots`: all values of X-Robots-Tag; `kind`: its type; `types`: beginnings
-    of the types that will do. A `wait` in the error is what Retry-After asks for, in seconds.
+    header: {header in lower case: value}. robots: all values of X-Robots-Tag. kind: the media type.
+    types: beginnings of the accepted media types. The error's `wait` is the Retry-After in seconds.
     """
     if status in (429, 503):
         wait = seconds_of(header.get("retry-after", ""))
-        when = f" and asks for {wait:.0f} s of rest" if wait else ""
-        raise FetchError(f"The server is busy: it answers {status}{when}.", status, again=True, wait=wait)
+        when = f", and it asks to wait {wait:.0f} s" if wait else ""
+        raise FetchError(f"The server is busy (HTTP status {status}){when}.", status, again=True, wait=wait)
     if status != 200:
-        raise FetchError(f"The server answers {status}.", status, again=status >= 500)
+        raise FetchError(f"The server responds with HTTP status {status}.", status, again=status >= 500)
     if rule := unwanted(robots):
-        raise FetchError(f"Its owner does not want it used (X-Robots-Tag: {rule}).", status)
+        raise FetchError(f"The owner does not allow its use (X-Robots-Tag: {rule}).", status)
     if kind and (not kind.startswith(types) or kind == "image/svg+xml"):
-        raise FetchError(f"It is no photograph: its type is {kind}.", status)
+        raise FetchError(f"The file is not a photo (its type is {kind}).", status)
 
 
 def seconds_of(text):
-    """Retry-After, a number or a date, as seconds; 0 where it says nothing."""
+    """Return the value of Retry-After (a number or a date) in seconds, or 0 if it is neither."""
     try:
         return max(0.0, float(text))
     except ValueError:
@@ -48,13 +42,17 @@ def seconds_of(text):
 
 
 def unwanted(values):
-    """The first rule in X-Robots-Tag headers (their `values`) that keeps us off, or ""; "bot: noai" is for that bot."""
+    """Return the first rule in the `values` of X-Robots-Tag headers that forbids the use, or "".
+
+    A rule after the name of another crawler ("bot: noai") does not apply.
+    """
     for value in values:
         agent = OUR_AGENT
         for part in value.lower().split(","):
             before, colon, after = part.partition(":")
             if colon and before.strip() != "unavailable_after" and not before.strip().startswith("max-"):
-                agent, part = before.strip(), after  # for this and what follows
+                agent = before.strip()  # applies to this rule and those that follow
+                part = after
             if part.strip() in FORBIDDING_RULES and agent in (OUR_AGENT, "*"):
                 return part.strip()
     return ""

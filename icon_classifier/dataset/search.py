@@ -1,4 +1,4 @@
-"""Search for images: a query becomes links. Two backends, tried in order; each ends in time."""
+"""Search for images with two backends, tried in order, within a time limit."""
 
 import threading
 import time
@@ -12,11 +12,11 @@ _lock = threading.Lock()  # both replace an attribute of their library, so one s
 
 
 def search(query, sources=None):
-    """Return (links, note): what the first source of `sources` that works finds for a `Query`, [] where nothing is.
+    """Return (links, note) for a `Query` from the first of `sources` that works; the links may be empty.
 
-    A source is a function: it takes the query and a deadline (of time.monotonic), and returns the same or raises.
-    `note` says in words what was not as it should be. Raises `SearchRefused` where the search engine refuses this
-    address, or `SearchError`, within `query.seconds`.
+    A source is a function that takes the query and a deadline (of time.monotonic), and returns the same. `note` says
+    what went wrong, or is "". Raises `SearchRefused` if the search engine refuses this computer's address, or
+    `SearchError`, within `query.seconds`.
     """
     began = time.monotonic()
     failure = None
@@ -27,6 +27,6 @@ def search(query, sources=None):
             with _lock:
                 return source(query, time.monotonic() + seconds)
         except SearchError as error:
-            if not isinstance(failure, type(error)):  # the first error says most, but a refusal matters more
+            if not isinstance(failure, type(error)):  # report the first error, unless a later one is a refusal
                 failure = error
     raise failure

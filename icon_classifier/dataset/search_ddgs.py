@@ -1,4 +1,4 @@
-"""Search with ddgs, which makes the TLS handshake of a real browser."""
+"""Search with ddgs, which imitates the TLS handshake of a browser."""
 
 import json
 import re
@@ -13,10 +13,14 @@ MAX_PAGES = 100
 
 
 def by_ddgs(query, deadline):
-    """Search with ddgs: the search engine lets pass some requests of it that it refuses from Python."""
+    """Search with ddgs, whose requests the search engine accepts more often than those of Python's own TLS.
+
+    See `search.search`.
+    """
     from ddgs.exceptions import DDGSException
 
-    links, note = {}, ""
+    links = {}
+    note = ""
     image_key = "image" if query.enums()["img_size"].value else "thumbnail"
     with _recorded(query.endpoint) as record:
         for page in range(1, MAX_PAGES):
@@ -28,7 +32,7 @@ def by_ddgs(query, deadline):
                     break
                 if not links:
                     raise _search_error(error, record.status) from None
-                note = f"the search broke off after {len(links)}"
+                note = f"the search was interrupted after {len(links)} links"
                 break
             for result in found:
                 if address := result.get(image_key):
@@ -40,7 +44,7 @@ def by_ddgs(query, deadline):
 
 
 class _Record:
-    """The last HTTP status, and each address as the search engine sent it, by how ddgs shows it."""
+    """The last HTTP status, and {address as ddgs returns it: address as the search engine sent it}."""
 
     def __init__(self):
         self.status = 200
@@ -49,7 +53,10 @@ class _Record:
 
 @contextmanager
 def _recorded(endpoint):
-    """Send the requests of ddgs to `endpoint` and record its responses: it hides the status and decodes addresses."""
+    """Send the requests of ddgs to `endpoint` and yield a `_Record` of the responses.
+
+    ddgs hides the HTTP status and decodes the addresses.
+    """
     from ddgs.http_client import HttpClient
 
     record = _Record()
@@ -57,11 +64,13 @@ def _recorded(endpoint):
 
     def request(client, method, url, *args, **kwargs):
         response = original(client, method, url.replace(DUCKDUCKGO, endpoint.rstrip("/"), 1), *args, **kwargs)
-        record.status = response.status_code  # ddgs calls a refusal "No results found"
+        record.status = response.status_code  # ddgs reports a refusal as "No results found"
         for quoted in re.findall(r'"https?://[^"]*"', response.text):
             with suppress(ValueError):
                 address = json.loads(quoted)
-                record.as_sent[unquote(address).replace(" ", "+")] = address  # some decoded addresses fail
+                record.as_sent[unquote(address).replace(" ", "+")] = (
+                    address  # some hosts do not accept the decoded form
+                )
         return response
 
     with replaced(HttpClient, "request", request):
@@ -69,7 +78,7 @@ def _recorded(endpoint):
 
 
 def _results(query, page, deadline):
-    """One page of results from ddgs."""
+    """Return one page of results from ddgs."""
     from ddgs import DDGS
     from ddgs.exceptions import DDGSException
 
@@ -78,7 +87,7 @@ def _results(query, page, deadline):
         raise DDGSException("timed out")
     filters = {field.removeprefix("img_"): member.value for field, member in query.enums().items()}
     filters["type_image"] = filters.pop("type")
-    return DDGS(timeout=max(0.2, left / 2)).images(  # two requests per page: the token's and the results'
+    return DDGS(timeout=max(0.2, left / 2)).images(  # two requests per page, for the token and for the results
         query.words, backend="duckduckgo", page=page, max_results=None, license_image=query.licence,
         safesearch="on" if query.safe else "off", **filters,
     )  # fmt: skip
@@ -87,4 +96,4 @@ def _results(query, page, deadline):
 def _search_error(error, status):
     if status != 200:
         return SearchRefused(status)
-    return SearchError(f"ddgs does not understand what the search engine sent ({error})")
+    return SearchError(f"ddgs cannot read the response of the search engine ({error})")

@@ -1,4 +1,4 @@
-"""Search with jmd_imagescraper's own function, over a session that ends in time."""
+"""Search with jmd_imagescraper's own function, through a session with a time limit."""
 
 import json
 import re
@@ -11,15 +11,15 @@ from .links import FetchError, Link
 from .network_guard import PORTS
 from .query import DUCKDUCKGO, SearchError, SearchRefused, replaced
 
-# DuckDuckGo ties its token to the user agent that asked for it, and serves browsers only.
+# DuckDuckGo binds its token to the user agent that requested it, and accepts browsers only.
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
-REFUSALS = (202, 401, 403, 418, 429, 503)  # 202 is its "anomaly" page, a captcha
+REFUSALS = (202, 401, 403, 418, 429, 503)  # HTTP statuses; 202 is the "anomaly" page, a captcha
 _QUOTE = r"(?:\\?[\"']|&quot;|%22)?"
 _TOKEN = re.compile(rf"vqd{_QUOTE}\s*(?:=|:|%3D)\s*{_QUOTE}(\d[\d-]*)", re.IGNORECASE)
 
 
 def by_jmd(query, deadline):
-    """jmd_imagescraper's own `duckduckgo_scrape_urls`, over a session that ends in time and mends the token."""
+    """Search with jmd_imagescraper's `duckduckgo_scrape_urls`; see `search.search`."""
     from jmd_imagescraper import core
 
     words = dict(keywords=query.words, max_results=query.number, **query.enums())
@@ -33,15 +33,19 @@ def by_jmd(query, deadline):
 
 
 class _Session:
-    """The `requests` of jmd_imagescraper during one call: one user agent, any quoting of the token, no waiting.
+    """Replaces `requests` in jmd_imagescraper during one call: one user agent, any quoting of the token, no retries.
 
-    It remembers titles and pages, which jmd_imagescraper drops, and ends the results where the search engine breaks
-    off after a page, so that the page is kept.
+    It records titles and pages, which jmd_imagescraper discards. If the search engine fails after a page of results,
+    it ends the results instead of raising an error, so that this page is kept.
     """
 
     def __init__(self, query, fetcher, deadline):
-        self.query, self.fetcher, self.deadline = query, fetcher, deadline
-        self.results, self.count, self.note = {}, 0, ""  # results by thumbnail and by picture
+        self.query = query
+        self.fetcher = fetcher
+        self.deadline = deadline
+        self.results = {}  # by the addresses of thumbnail and image
+        self.count = 0
+        self.note = ""
 
     def link(self, url, source):
         result = self.results.get(url, {})
@@ -52,12 +56,15 @@ class _Session:
         page = self._ask(url, "POST", headers, urlencode(data).encode())
         token = _TOKEN.search(page)
         if not token:
-            raise SearchError("The search engine's page has changed: there is no token in it")
-        return SimpleNamespace(text=f"vqd={token[1]}&")  # the one form that jmd_imagescraper reads
+            raise SearchError("The search engine's page has changed: it contains no token")
+        return SimpleNamespace(text=f"vqd={token[1]}&")  # the only form that jmd_imagescraper reads
 
     def get(self, url, headers, params):
         parts = urlsplit(url)
-        asked = {**dict(params), **dict(parse_qsl(parts.query, keep_blank_values=True))}  # the next page's address wins
+        asked = {
+            **dict(params),
+            **dict(parse_qsl(parts.query, keep_blank_values=True)),
+        }  # the address of the next page takes precedence
         asked["p"] = "1" if self.query.safe else "-1"
         if self.query.licence and "license:" not in asked.get("f", ""):
             asked["f"] = f"{asked.get('f', '')},license:{self.query.licence}"
@@ -68,17 +75,17 @@ class _Session:
             return SimpleNamespace(text=json.dumps(self._mended(data)))
         except (SearchError, ValueError) as error:
             if self.count:
-                self.note = f"the search broke off after {self.count}"
+                self.note = f"the search was interrupted after {self.count} links"
                 return SimpleNamespace(text='{"results": []}')
             if isinstance(error, SearchError):
                 raise
-            # no ValueError: jmd_imagescraper would take it for a reason to ask again, for ever
-            raise SearchError("The search engine sent something else than results") from None
+            # not a ValueError, because jmd_imagescraper would retry for ever
+            raise SearchError("The search engine's response contains no results") from None
 
     def _mended(self, data):
-        """`data` as jmd_imagescraper needs it: each result complete, and no next page after one without news."""
+        """Return `data` with complete results only, and without a next page if there are no new results."""
         if not isinstance(data, dict) or not isinstance(data.get("results"), list):
-            raise SearchError("The search engine sent something else than results")
+            raise SearchError("The search engine's response contains no results")
         whole = [r for r in data["results"] if isinstance(r, dict) and r.get("thumbnail") and r.get("image")]
         news = [r for r in whole if r["thumbnail"] not in self.results and r["image"] not in self.results]
         self.count += len(news)
@@ -93,12 +100,12 @@ class _Session:
         left = self.deadline - time.monotonic()
         try:
             if left <= 0:
-                raise FetchError("It was not done in time.")
+                raise FetchError("The time limit was exceeded.")
             response = self.fetcher.fetch(url, method, headers, content, seconds=left)
         except FetchError as error:
             raise SearchError(f"The search engine cannot be reached. {str(error).rstrip('.')}") from None
         if response.status in REFUSALS:
             raise SearchRefused(response.status, response.wait)
         if response.status != 200:
-            raise SearchError(f"The search engine is out of order (it answered {response.status})")
+            raise SearchError(f"The search engine failed (HTTP status {response.status})")
         return response.body.decode("utf-8", errors="replace")

@@ -1,7 +1,4 @@
-"""The sources without a search engine: a folder per label, a zip of such, a list of addresses, what img2dataset wrote.
-
-One rule says what the label of a picture is and what is left out, whatever the source: `layout.labelled_of`.
-"""
+"""Read sources without a search engine: a folder per label, a zip of folders, a list of addresses, img2dataset."""
 
 import csv
 import io
@@ -17,17 +14,21 @@ from .links import LABEL, MAX_FILE_BYTES, URL, Link, SourceError, read_file
 from .manifest import END, EXCLUDED, FORGOTTEN, WITHDRAWN
 
 LISTS = {".csv", ".tsv", ".txt"}
-MAX_URL_LENGTH = 8_000  # characters; servers take no longer address
+MAX_URL_LENGTH = 8_000  # characters; servers accept no longer addresses
 UNUSED = {FORGOTTEN: "asked to be forgotten", EXCLUDED: "excluded in cleaning", WITHDRAWN: "no longer asked for"}
 
 
 def read_source(source, left_out=None):
-    """Yield a `Link` for each picture of `source`, with its label; those at hand can be read, the others are fetched.
+    """Return an iterator over a `Link` with a label per image of `source`. Raises `SourceError`.
 
-    `source`: the path of a folder with one folder per label; of a zip of such; of a CSV, TSV or TXT of addresses, with
-    a column of labels or else with the file's name as the label; of a folder of such lists; or of a folder that
-    img2dataset wrote (as files or as webdataset). `left_out`: a `Counter` that gets the reason why something is left
-    out. Raises `SourceError`.
+    source: the path of one of these:
+
+    - a folder with one folder per label, or a zip of folders (see `layout.labelled_of`)
+    - a CSV, TSV or TXT of addresses, with a column of labels; without one, the file name is the label
+    - a folder of such lists
+    - a folder that img2dataset wrote (as files or as webdataset)
+
+    left_out: a `Counter` to which the reasons why files are left out are added.
     """
     left_out = Counter() if left_out is None else left_out
     source = Path(source)
@@ -36,9 +37,9 @@ def read_source(source, left_out=None):
             return _of_list(source, left_out)
         if zipfile.is_zipfile(source):
             return _of_zip(source, left_out)
-        raise SourceError(f"{source} is neither a zip nor a CSV, TSV or TXT.")
+        raise SourceError(f"{source} is neither a zip nor a CSV, TSV or TXT. Convert it to one of these.")
     if not source.is_dir():
-        raise SourceError(f"There is no file or folder {source}.")
+        raise SourceError(f"There is no file or folder {source}. Check the path.")
     if any(source.glob("[0-9]*.tar")):
         return of_tars(source, left_out)
     if any(source.glob("[0-9]*/[0-9]*.json")):
@@ -51,18 +52,21 @@ def read_source(source, left_out=None):
 
 def _some(labelled, source, left_out):
     if not labelled:
-        what = "put one folder per label into it, and the pictures into those"
-        raise SourceError(f"{source} holds no pictures; {what}. {in_words(left_out)}".strip())
-    return sorted(labelled, key=lambda found: found[1])  # train before valid: of a picture in both, train's is kept
+        what = "Put one folder per label into it, with the photos of that label"
+        raise SourceError(f"{source} contains no photos of labels. {what}. {in_words(left_out)}".strip())
+    return sorted(labelled, key=lambda found: found[1])  # train before valid: an image in both is kept in train
 
 
 def _of_folder(source, left_out):
     name = Path(os.path.abspath(source)).name
     for file, split, label in _some(find_images(source, left_out), source, left_out):
-        path, size, changed = source / file, None, 0.0
+        path = source / file
+        size = None
+        changed = 0.0
         try:
-            size, changed = path.stat().st_size, path.stat().st_mtime
-        except OSError:  # a link that leads nowhere; reading it says so
+            size = path.stat().st_size
+            changed = path.stat().st_mtime
+        except OSError:  # a broken link; reading it later gives the reason
             pass
         yield Link(readable(f"{name}/{file}"), readable(label), source="folder", read=partial(read_file, path),
                    split=split, size=size, changed=changed)  # fmt: skip
@@ -70,12 +74,12 @@ def _of_folder(source, left_out):
 
 def _of_zip(source, left_out):
     try:
-        archive = zipfile.ZipFile(source)  # open as long as one of the links is
+        archive = zipfile.ZipFile(source)  # stays open while one of the links exists
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-        raise SourceError(f"{source} cannot be unpacked: {error}.") from None
+        raise SourceError(f"{source} cannot be unpacked: {error}. Make or copy the zip again.") from None
     members = {_name_in_zip(info): info for info in archive.infolist()}
     if hidden := len(archive.infolist()) - len(members):
-        left_out["of names that come again in the zip"] += hidden
+        left_out["with a path that occurs again in the zip"] += hidden
     files = sorted(name for name in members if not name.endswith("/"))
     for file, split, label in _some(labelled_of(files, left_out), source, left_out):
         info = members[file]
@@ -84,11 +88,14 @@ def _of_zip(source, left_out):
 
 
 def _name_in_zip(info):
-    """A member's path with slashes. Old programs for Windows write backslashes; many write UTF-8 and do not say so."""
+    """Return a member's path with slashes.
+
+    Old Windows programs write backslashes, and many programs write UTF-8 without the flag that declares it.
+    """
     name = info.filename
     if not info.flag_bits & 0x800:
         try:
-            name = name.encode("cp437").decode("utf-8")  # what zipfile took for cp437, as the format says
+            name = name.encode("cp437").decode("utf-8")  # zipfile decoded it as cp437, as the format specifies
         except UnicodeError:
             pass
     return name.replace("\\", "/")
@@ -97,31 +104,34 @@ def _name_in_zip(info):
 def _read_member(archive, info):
     try:
         with archive.open(info) as member:
-            body = member.read(MAX_FILE_BYTES + 1)  # the size that a zip states may be a lie
+            body = member.read(MAX_FILE_BYTES + 1)  # the size that a zip declares can be wrong
     except (RuntimeError, NotImplementedError, zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
-        raise SourceError(f"It cannot be unpacked: {error}.") from None
+        raise SourceError(f"The file cannot be unpacked: {error}.") from None
     if len(body) > MAX_FILE_BYTES:
-        raise SourceError(f"It is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
+        raise SourceError(f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
     return body
 
 
 def _of_list(source, left_out):
     rows = _rows(source)
     head = [field.strip().lower() for field in rows[0]] if rows else []
-    if any(_is_address(field) for field in head):  # no line with the columns' names
-        where = next(i for i, field in enumerate(head) if _is_address(field))
-        columns = {"url": where} | ({"label": 1 - where} if len(head) == 2 else {})
+    addresses = [i for i, field in enumerate(head) if _is_address(field)]
+    if addresses:  # the first line does not name the columns
+        columns = {"url": addresses[0]}
+        if len(head) == 2:
+            columns["label"] = 1 - addresses[0]
     else:
-        columns, rows = {field: i for i, field in reversed(list(enumerate(head)))}, rows[1:]
+        columns = {field: i for i, field in reversed(list(enumerate(head)))}  # of equal names, the first counts
+        rows = rows[1:]
     url = next((columns[name] for name in URL if name in columns), None)
     label = next((columns[name] for name in LABEL if name in columns), None)
     if url is None or not rows:
-        raise SourceError(f"{source} holds no addresses; its first line should name the columns: url,label.")
+        raise SourceError(f"{source} contains no addresses. Its first line should name the columns: url,label.")
     for row in rows:
         row = dict(enumerate(field.strip() for field in row))
         text = row.get(label, "") if label is not None else source.stem
         title, page = (row.get(columns.get(column), "")[:MAX_URL_LENGTH] for column in ("title", "page"))
-        decision = row.get(columns.get("decision"))  # a manifest is such a list, and may be passed on
+        decision = row.get(columns.get("decision"))  # a manifest is a valid list as well
         if decision == END:
             continue
         if decision in UNUSED:
@@ -137,26 +147,30 @@ def _of_list(source, left_out):
 
 
 def _rows(source):
-    """The lines of a list that hold something, each a list of fields."""
+    """Return the non-empty lines of a list, each a list of fields."""
     text = _text(source.read_bytes())
     first = next((line for line in text.splitlines() if line.strip()), "")
-    mark = "\t" if "\t" in first else ";" if ";" in first and "," not in first else ","
-    lines = csv.reader(io.StringIO(text, newline=None), delimiter=mark, strict=True)
-    before = csv.field_size_limit(2**31 - 1)  # its own is 131,072 characters
+    delimiter = ","
+    if "\t" in first:
+        delimiter = "\t"
+    elif ";" in first and "," not in first:
+        delimiter = ";"
+    lines = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
+    before = csv.field_size_limit(2**31 - 1)  # the default is 131,072 characters
     try:
         return [row for row in lines if any(field.strip() for field in row)]
     except csv.Error as error:
         where = f"Line {lines.line_num} of {source} cannot be read: {error}."
-        raise SourceError(f"{where} Put its quotation marks right, or leave the line out.") from None
+        raise SourceError(f"{where} Correct its quotation marks, or delete the line.") from None
     finally:
         csv.field_size_limit(before)
 
 
 def _text(body):
-    """The text of a list: UTF-8, or UTF-16 (as Excel's "Unicode text"), or else Windows-1252 (as Excel's CSV)."""
+    """Decode a list: UTF-8, UTF-16 (Excel's "Unicode text"), or else Windows-1252 (Excel's CSV)."""
     if body.startswith((b"\xff\xfe", b"\xfe\xff")):
         return body.decode("utf-16", errors="replace")
-    if b"\0" in body[:2]:  # UTF-16 without a mark: the first character of a list is a plain one
+    if b"\0" in body[:2]:  # UTF-16 without a byte order mark, because the first character of a list is ASCII
         return body.decode("utf-16-be" if body[0] == 0 else "utf-16-le", errors="replace")
     try:
         return body.decode("utf-8-sig")

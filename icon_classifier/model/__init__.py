@@ -1,1 +1,1 @@
-"""An export, read back and run."""
+"""Load an export and run it."""

@@ -1,13 +1,13 @@
-"""export/card.json as data: what a model is, how it was made and how good it is."""
+"""Read and write export/card.json: what a model is, how it was trained, and its figures."""
 
 import base64
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from ..errors import IconClassifierError
+from ..files import write_atomic
 from .card_form import check_card, check_form
 
 FORMAT = 2
@@ -15,24 +15,25 @@ REMEDY = "Run the training notebook again."
 
 
 class CardError(IconClassifierError, ValueError):
-    """card.json cannot be used; the message says why in a sentence."""
+    """card.json cannot be used. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known about an export.
+    """The data of a model card.
 
     labels: the labels in the model's order.
-    preprocessing: how a picture becomes the network's input (see `preprocessing.prepare`); None if it is not known.
-    figures: `photos` by split, `error` on the validation photos (see `error_figure`), and what `calibrate` and
-        `fit_ood_detector` found, as `calibration` and `ood`; empty if they are not known.
-    training: architecture, epochs, source of the photos, date.
-    versions: of the packages that made it.
-    sha256: of the export.pkl that this card describes.
-    onnx: of export.onnx, its `sha256`, its `precision` (fp32 or int8), `difference`, how far the fp32 ONNX model's
-        probabilities were from the pickle's at most, and of `int8` the share of `same` labels and the mean `difference`
-        to fp32 on how many `photos`; None if there is no ONNX model.
-    examples: pictures that the page offers to visitors, by label: the bytes of a small JPEG in base64.
+    preprocessing: how an image becomes the network's input (see `preprocessing.prepare`), or None if unknown.
+    figures: the number of `photos` by split; the `error` on the validation photos (see `error_figure`); and the
+        results of `calibrate` and `fit_ood_detector` as `calibration` and `ood`. Empty if unknown.
+    training: architecture, epochs, source of the photos, and date.
+    versions: the versions of the packages that made the export.
+    sha256: the SHA-256 of the export.pkl that this card describes.
+    onnx: data about export.onnx, or None if there is no ONNX model: its `sha256`; its `precision` (fp32 or int8);
+        `difference`, the largest difference between the probabilities of the fp32 ONNX model and of the pickle; and
+        `int8`, with the share of labels that are the `same` as in fp32, the mean `difference` between the
+        probabilities, and the number of `photos` that were compared.
+    examples: images that the page offers to visitors, by label: the bytes of a small JPEG in base64.
     """
 
     labels: tuple
@@ -46,15 +47,16 @@ class Card:
     format: int = FORMAT
 
     def write(self, path):
-        """Write to `path` (card.json) in one step: a crash leaves the old card whole."""
-        path = Path(path)
-        draft = path.with_name(path.name + ".part")
-        draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(draft, path)
+        """Write the card to `path` (card.json) atomically."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        write_atomic(Path(path), text.encode())
 
     @classmethod
     def read(cls, path):
-        """Read the card at `path`. Raises FileNotFoundError where there is none, and `CardError` if it is damaged."""
+        """Return the card at `path`.
+
+        Raises FileNotFoundError if the file does not exist, and `CardError` if it is damaged.
+        """
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
             check_form(data, {"format": int}, "the card")
@@ -63,7 +65,7 @@ class Card:
             check_card(data)
         except CardError:
             raise
-        except (ValueError, RecursionError) as error:  # of json, of the decoding, or of the checks
+        except (ValueError, RecursionError) as error:  # raised by json, by the decoder, or by the checks
             raise CardError(f"{path} is damaged: {error}. {REMEDY}") from None
         known = {each.name: data[each.name] for each in fields(cls) if each.name in data}
         return cls(**{**known, "labels": tuple(data["labels"])})
@@ -74,11 +76,11 @@ class Card:
         return "auroc" in ood and ood["refused"] >= ood["others"] / 2
 
     def images(self):
-        """Return the example pictures: a list of (label, bytes)."""
+        """Return the example images: a list of (label, bytes of a JPEG)."""
         return [(label, base64.b64decode(image, validate=True)) for label, image in self.examples.items()]
 
 
 def sha256_of(path):
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The form that the data in card.json must have, so that nothing which reads a card later can fail."""
+"""Validate the data of card.json, so that code which uses a card can rely on its structure."""
 
 import base64
 
@@ -8,8 +8,8 @@ NUMBER = (int, float)
 PAIR = [NUMBER, NUMBER]
 CHANNELS = [NUMBER, NUMBER, NUMBER]
 
-# A form is a type or a tuple of types; a list of forms, one per item; or a dict of forms by key. A key that ends with
-# "?" may be missing, or null. Keys that a form does not name are free.
+# A form is one of: a type or a tuple of types; a list of forms, one per item; a dict of forms by key. A key that ends
+# with "?" is optional and may be null. Keys that a form does not mention are not checked.
 CARD = {
     "labels": list,
     "preprocessing?": {
@@ -50,21 +50,24 @@ REASON = {"reason": str}
 
 
 def check_card(data):
-    """Raise ValueError, with a message that names the field, unless `data` (from card.json) has a card's form."""
+    """Check the data of card.json. Raises ValueError with a message that names the invalid field."""
     check_form(data, CARD, "the card")
     _require(data["labels"] and all(isinstance(label, str) for label in data["labels"]), "labels", "a list of labels")
     _check_preprocessing(data)
     _check_figures(data["figures"])
     if data["training"]:
         check_form(data["training"], {"made": str}, "training")
-    _require(all(isinstance(version, str) for version in data["versions"].values()), "versions", "a version each")
+    _require(all(isinstance(version, str) for version in data["versions"].values()), "versions", "an object of strings")
     if "examples" in data:
         check_form(data["examples"], dict, "examples")
         _check_examples(data["examples"])
 
 
 def check_form(value, form, where):
-    """Raise ValueError unless `value`, read from JSON and named `where` in the message, has `form` (see `CARD`)."""
+    """Check that `value`, read from JSON, has the given `form` (see `CARD`).
+
+    where: how the error message refers to the value. Raises ValueError.
+    """
     if isinstance(form, dict):
         _require(isinstance(value, dict), where, "an object")
         for key, inner in form.items():
@@ -78,7 +81,7 @@ def check_form(value, form, where):
             check_form(item, inner, where)
     else:
         types = form if isinstance(form, tuple) else (form,)
-        fits = isinstance(value, types) and (form is bool or not isinstance(value, bool))  # to Python, True is an int
+        fits = isinstance(value, types) and (form is bool or not isinstance(value, bool))  # bool is a subclass of int
         _require(fits, where, " or ".join(_JSON_TYPES[each] for each in types))
 
 
@@ -89,17 +92,17 @@ def _require(right, where, what):
 
 def _check_preprocessing(data):
     _require("preprocessing" in data, "the card", 'an object with "preprocessing"')
-    rule = data["preprocessing"]
-    if rule is None:
-        _require(data.get("onnx") is None, "preprocessing", "an object where there is an ONNX model")
+    preprocessing = data["preprocessing"]
+    if preprocessing is None:
+        _require(data.get("onnx") is None, "preprocessing", "an object if there is an ONNX model")
         return
-    _require(rule["resize"] in RESIZES, "preprocessing.resize", " or ".join(RESIZES))
-    if rule.get("mean") is not None:
-        check_form(rule, {"std": CHANNELS}, "preprocessing")
-    if rule["resize"] == "RandomResizedCrop":
-        check_form(rule, {"val_xtra": NUMBER}, "preprocessing")
-    if rule["resize"] == "pad":
-        _require(rule.get("pad_mode") in PAD_MODES, "preprocessing.pad_mode", " or ".join(PAD_MODES))
+    _require(preprocessing["resize"] in RESIZES, "preprocessing.resize", " or ".join(RESIZES))
+    if preprocessing.get("mean") is not None:
+        check_form(preprocessing, {"std": CHANNELS}, "preprocessing")
+    if preprocessing["resize"] == "RandomResizedCrop":
+        check_form(preprocessing, {"val_xtra": NUMBER}, "preprocessing")
+    if preprocessing["resize"] == "pad":
+        _require(preprocessing.get("pad_mode") in PAD_MODES, "preprocessing.pad_mode", " or ".join(PAD_MODES))
 
 
 def _check_figures(figures):
@@ -115,4 +118,4 @@ def _check_examples(examples):
         try:
             base64.b64decode(image, validate=True)
         except (TypeError, ValueError):
-            raise ValueError(f"examples.{label} should be a picture in base64") from None
+            raise ValueError(f"examples.{label} should be an image in base64") from None

@@ -1,22 +1,22 @@
 """A card in words: the facts that the page shows, and the model card in Markdown."""
 
 LIMITS = [
-    "It compares looks. It does not identify anybody, and nothing about a person should be decided by it.",
-    "It has learned whatever the pictures of a label had in common, be that the background, the light or the clothes.",
-    "On pictures of another kind than those it was checked on, it errs more often than the figures above say.",
-    "These figures are of one training run. Their intervals allow for the choice of pictures and not for chance in "
-    "training: with another seed the same pictures give another network, and other figures.",
+    "The model compares appearance. It does not identify people. Do not use it to decide anything about a person.",
+    "The model learned whatever the training photos of a label have in common, such as background, light and clothes.",
+    "The error rate is higher on pictures that differ from the validation photos.",
+    "All figures come from one training run. The intervals cover the choice of validation photos, but not the "
+    "randomness of training: another seed gives another network and other figures.",
 ]
 _SOURCES = {"sample": " drawn by the project", "search": " found by a search engine"}
 
 
 def facts(card):
-    """Return what a `Card` says as a list of sentences, each figure with its uncertainty and its data."""
-    found = [f"This model says which of {in_words(card.labels)} a picture is most like; it knows nothing else."]
+    """Return the facts of a `Card` as a list of sentences, each figure with its uncertainty and its data."""
+    found = [f"This model tells apart {in_words(card.labels)}. It has no other labels."]
     if card.training:
         found.append(_training_in_words(card.training, card.figures.get("photos")))
     if error := card.figures.get("error"):
-        found.append(f"Wrong on {error_in_words(error)}, among pictures that it had not learned from.")
+        found.append(f"Wrong on {error_in_words(error)}, measured on validation photos, which training does not use.")
     if calibration := card.figures.get("calibration"):
         found.append(_calibration_in_words(calibration))
     if ood := card.figures.get("ood"):
@@ -27,13 +27,13 @@ def facts(card):
 def model_card(card, confusion=None):
     """Return the model card of a `Card` in Markdown, after Mitchell et al., "Model Cards for Model Reporting" (2019).
 
-    `confusion`: the address of a picture of the confusion matrix.
+    confusion: the address of an image of the confusion matrix.
     """
     lines = [f"# {in_words(card.labels)}: a model card", "", *_bullets(facts(card)), ""]
     if confusion:
-        lines += ["Each row is what a picture was, each column what the model said:", ""]
+        lines += ["The confusion matrix has a row per actual label and a column per predicted label:", ""]
         lines += [f"![The confusion matrix]({confusion})", ""]
-    lines += ["## What it cannot know", "", *_bullets(LIMITS), ""]
+    lines += ["## Limitations", "", *_bullets(LIMITS), ""]
     lines += ["## Files", "", *_bullets(_files(card)), ""]
     return "\n".join(lines)
 
@@ -43,7 +43,7 @@ def _bullets(sentences):
 
 
 def _files(card):
-    yield "`export.pkl` is the model, fastai's own. Loading it runs whatever it holds."
+    yield "`export.pkl` is the model as fastai exports it. Loading a pickle can run any code in it."
     if card.onnx:
         precision = card.onnx.get("precision", "fp32")
         yield f"`export.onnx` is the same model in the ONNX format, in {precision}. {onnx_in_words(card.onnx)}"
@@ -51,56 +51,58 @@ def _files(card):
 
 
 def _training_in_words(training, photos):
-    """`photos`: how many there were, by split; None where that is not known."""
+    """Return how the model was trained as a sentence. `photos`: their number by split, or None if unknown."""
     words = [training.get("arch") or ""]
     if photos:
-        words.append(f" on {photos['train']} pictures{_SOURCES.get(training.get('source'), '')}")
+        words.append(f" on {photos['train']} photos{_SOURCES.get(training.get('source'), '')}")
     if training.get("pretrained"):
-        words.append(", starting from weights that had seen ImageNet's photographs,")
+        words.append(", starting from weights pretrained on ImageNet,")
     if epochs := training.get("epochs"):
         words.append(" for 1 epoch" if epochs == 1 else f" for {epochs} epochs")
     return f"Trained: {''.join(words).strip()}; {training['made']}."
 
 
 def error_in_words(error):
-    """An `error_figure` as "1 of 180 (0.6%, with 95 % confidence between 0.1% and 3.1%)"."""
+    """Return an `error_figure` as "1 of 180 (0.6%, with 95 % confidence between 0.1% and 3.1%)"."""
     low, high = error["interval"]
     confidence = f"with 95 % confidence between {low:.1%} and {high:.1%}"
     return f"{error['errors']} of {error['photos']} ({error['rate']:.1%}, {confidence})"
 
 
 def _calibration_in_words(figures):
-    before = f"Its probabilities were off by {figures['before']:.1%} on average, on {figures['photos']} pictures"
+    before = f"The calibration error was {figures['before']:.1%} on {figures['photos']} validation photos"
     if "after" not in figures:
-        return f"{before}, and were left so: {figures['reason']}."
-    return f"{before}, and by {figures['after']:.1%} after dividing the scores by {figures['temperature']:.2f}."
+        return f"{before}. Temperature scaling was not applied: {figures['reason']}."
+    after = f"{figures['after']:.1%} after temperature scaling with temperature {figures['temperature']:.2f}"
+    return f"{before}, and {after}."
 
 
 def _ood_in_words(figures):
     if "reason" in figures:
-        return f"It cannot tell when a picture shows something else: {figures['reason']}."
-    kept = f"It took {figures['kept']} of {figures['photos']} pictures of its labels for known"
+        return f"It cannot detect pictures of something else: {figures['reason']}."
+    kept = f"It accepted {figures['kept']} of {figures['photos']} validation photos as in distribution"
     if "auroc" not in figures:
-        return f"{kept}; how well it spots other things was not measured."
+        return f"{kept}. How well it detects pictures of something else was not measured."
     low, high = figures["interval"]
-    refused = f"{figures['refused']} of {figures['others']} pictures of other things for something else"
-    return f"{kept}, and {refused} (AUROC {figures['auroc']:.3f}, with 95 % confidence {low:.3f} to {high:.3f})."
+    refused = f"detected {figures['refused']} of {figures['others']} pictures of something else"
+    confidence = f"with 95 % confidence between {low:.3f} and {high:.3f}"
+    return f"{kept} and {refused} (AUROC {figures['auroc']:.3f}, {confidence})."
 
 
 def onnx_in_words(onnx):
-    """What was measured of export.onnx (a card's `onnx`), in sentences; "" where nothing was."""
+    """Return what was measured of export.onnx (a card's `onnx`) in sentences, or "" if nothing was measured."""
     sentences = []
     if "difference" in onnx:
         sentences.append(f"In fp32 its probabilities differ from the pickle's by at most {onnx['difference']:.0e}.")
     if int8 := onnx.get("int8"):
         sentences.append(
-            f"In int8 it gives the same label as in fp32 to {int8['same']:.1%} of {int8['photos']} pictures, "
-            f"with probabilities that differ by {int8['difference']:.4f} on average."
+            f"In int8 it predicts the same label as in fp32 for {int8['same']:.1%} of {int8['photos']} validation "
+            f"photos, and its probabilities differ by {int8['difference']:.4f} on average."
         )
     return " ".join(sentences)
 
 
 def in_words(labels):
-    """`["a", "b", "c"]` -> "a, b and c"."""
+    """Return labels as text: `["a", "b", "c"]` as "a, b and c"."""
     *first, last = labels
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,4 +1,4 @@
-"""Read an export back and classify images with it: `load_classifier`, `Classifier`, `Prediction`."""
+"""Load an export and classify images with it: `load_classifier`, `Classifier`, `Prediction`."""
 
 import os
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import IconClassifierError
+from ..files import PARTIAL
 from ..images import open_image
 from .card import Card, CardError, sha256_of
 from .preprocessing import prepare
@@ -18,26 +19,26 @@ from .preprocessing import prepare
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported, which happens only in `open_onnx`
 
 ONNX = "export.onnx"
-PARTIAL = ".part"  # the ending of files that are not in place yet
-BATCH = 16  # pictures that go through the network together
+BATCH = 16  # images per batch
 OOD_REASON = "It looks less like the training photos than almost all validation photos did."
 
 
 class ExportError(IconClassifierError, RuntimeError):
-    """There is no usable export; the message is a sentence that says what to do."""
+    """There is no usable export. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a picture seems to be.
+    """The prediction for an image.
 
-    label, probability: the likeliest label and its probability.
-    probabilities: of every label, likeliest first.
-    is_ood: whether the image is out of distribution, unlike the training photos; None where the export cannot tell.
-    reason: why it is out of distribution, in words.
-    heatmap: where the model looked, on request: a coarse array (height, width) over `preprocessing.visible_box`. Each
-        cell is how much the log-odds of `label` fall when the features there are removed (see `network.Network`).
-        None where the export cannot tell.
+    label, probability: the most probable label and its probability.
+    probabilities: a dict of the probability of each label, the most probable first.
+    is_ood: whether the image is out of distribution, that is, unlike the training photos; None if the export cannot
+        detect this.
+    reason: why the image is out of distribution, as a sentence.
+    heatmap: if requested, which regions support the prediction: a coarse array (height, width) that covers
+        `preprocessing.visible_box`. Each cell is the decrease of the log-odds of `label` when the features of that cell
+        are removed (see `network.Network`). None if the export cannot compute it.
     """
 
     label: str
@@ -49,10 +50,10 @@ class Prediction:
 
 
 class Classifier:
-    """What both kinds of export can do. Not for several threads at once.
+    """Base class of the classifiers of both kinds of export. Not thread-safe.
 
     labels: the labels in the model's order.
-    card: what is known about the export (`Card`), or None.
+    card: the `Card` of the export, or None.
     """
 
     def __init__(self, labels, card):
@@ -60,18 +61,21 @@ class Classifier:
         self.card = card
 
     def predict(self, image, heatmap=False):
-        """Return the `Prediction` for bytes, a path or a PIL image; raises `ImageError` as `open_image` does."""
+        """Return the `Prediction` for an image: bytes, a path or a PIL image.
+
+        heatmap: whether to compute the heatmap. Raises `ImageError` as `open_image` does.
+        """
         return self.predict_many([image], heatmap)[0]
 
     def predict_many(self, images, heatmap=False):
-        """Return a `Prediction` per picture, in order, `BATCH` at a time; raises `ImageError` at a bad one."""
+        """Return a list with the `Prediction` of each image; see `predict`. Works in batches of `BATCH` images."""
         images = iter(images)
         wanted = ["scores", "ood_score"]
         if heatmap:
             wanted.append("ablated")
         predictions = []
         while batch := list(islice(images, BATCH)):
-            found = self._run(map(open_image, batch), wanted)  # one by one: an opened photo can take 40 MB
+            found = self._run(map(open_image, batch), wanted)  # opened one by one, because a photo can take 40 MB
             for i in range(len(batch)):
                 predictions.append(self._prediction({output: array[i] for output, array in found.items()}))
         return predictions
@@ -90,23 +94,24 @@ class Classifier:
 
 
 def softmax(scores):
-    """Probabilities from an array of scores (..., labels)."""
+    """Return the probabilities for an array of scores (..., labels)."""
     powers = np.exp(scores - scores.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 
 
 def log_odds(scores, i):
-    """The logarithm of p / (1 - p) for label number `i`, from an array of scores (..., labels)."""
+    """Return log(p / (1 - p)) of label number `i` for an array of scores (..., labels)."""
     return scores[..., i] - np.logaddexp.reduce(np.delete(scores, i, -1), -1)
 
 
 def load_classifier(path="export/export.pkl"):
-    """Read an export and return its `Classifier`.
+    """Load the export at `path` and return its `Classifier`.
 
-    export.onnx beside the pickle is taken where card.json says that it was compiled from this very
-    pickle, or where the pickle is absent: it needs neither fastai nor torch and runs no code of the file's. Otherwise
-    fastai loads the pickle, and a pickle runs whatever it holds: load only those of people you trust.
-    Raises `ExportError` where there is no export, and where it is damaged or needs what is not installed.
+    The ONNX model (export.onnx beside the pickle) is used if card.json says that it was compiled from this pickle, or
+    if there is no pickle. It needs neither fastai nor torch, and loading it runs no code. Otherwise fastai loads the
+    pickle. Loading a pickle can run any code in it, so load only pickles from people you trust.
+
+    Raises `ExportError` if there is no export, if it is damaged, or if a package that it needs is not installed.
     """
     path = Path(path)
     card = _card_of(path)
@@ -122,22 +127,22 @@ def load_classifier(path="export/export.pkl"):
 
 
 def _not_its_onnx(onnx, pickle):
-    """What is wrong with an export.onnx whose SHA-256 is not the card's, and what to do."""
+    """Return the error message for an export.onnx whose SHA-256 differs from the card's."""
     other = _other_file(onnx)
     what = f": it is {other}" if other else ""
     return (
-        f"{onnx} is damaged, or not the one that card.json describes{what}. To make it anew from export.pkl, run: "
-        f"icon-classifier compile {pickle}"
+        f"{onnx} is damaged, or is not the file that card.json describes{what}. To compile it again from export.pkl, "
+        f"run: icon-classifier compile {pickle}"
     )
 
 
 def _drafts(path):
-    """The file at `path`, and the one that was to replace it when a training was interrupted; those that exist."""
+    """Return the existing ones of two files: `path`, and its replacement by an export that was interrupted."""
     return [file for file in (path, path.with_name(path.name + PARTIAL)) if file.is_file()]
 
 
 def _card_of(path):
-    """The card beside a pickle, or None where it is missing, damaged or about another pickle."""
+    """Return the card beside a pickle; None if it is missing, damaged, or about another pickle."""
     sha256 = sha256_of(path) if path.is_file() else None
     for file in _drafts(path.with_name("card.json")):
         try:
@@ -150,7 +155,7 @@ def _card_of(path):
 
 
 class OnnxClassifier(Classifier):
-    """export.onnx, run by onnxruntime."""
+    """Classifies images with export.onnx and onnxruntime."""
 
     def __init__(self, session, card):
         super().__init__(card.labels, card)
@@ -158,7 +163,7 @@ class OnnxClassifier(Classifier):
 
         self.session = session
         self.options = RunOptions()
-        self.options.only_execute_path_to_fetches = True  # the heatmap is computed for those who ask for it
+        self.options.only_execute_path_to_fetches = True  # compute the heatmap only on request
         self.outputs = [output.name for output in session.get_outputs()]
 
     def _run(self, images, wanted):
@@ -168,21 +173,24 @@ class OnnxClassifier(Classifier):
 
 
 def open_onnx(path, card):
-    """The `OnnxClassifier` of an export.onnx, which `card` describes; raises `ExportError`."""
+    """Return the `OnnxClassifier` of the export.onnx at `path`, which `card` describes. Raises `ExportError`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # visitors share the processor, not one picture
-    options.enable_cpu_mem_arena = False  # the arena never gives memory back
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # the processor's cores are for concurrent visitors
+    options.enable_cpu_mem_arena = False  # the arena never returns memory to the system
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no public base
-        raise ExportError(f"{path} cannot be read by onnxruntime {onnxruntime.__version__} ({error}).") from error
+        raise ExportError(
+            f"{path} cannot be read by onnxruntime {onnxruntime.__version__} ({error}). Copy it again, or install the "
+            "version that card.json names."
+        ) from error
     return OnnxClassifier(session, card)
 
 
 class PickleClassifier(Classifier):
-    """export.pkl, run by fastai."""
+    """Classifies images with export.pkl and fastai."""
 
     def __init__(self, learn, card):
         from fastai.vision.augment import RandomResizedCrop, Resize
@@ -191,7 +199,7 @@ class PickleClassifier(Classifier):
 
         super().__init__(map(str, learn.dls.vocab), card)
         sized = any(isinstance(transform, (Resize, RandomResizedCrop)) for transform in learn.dls.valid.after_item)
-        self.batch = BATCH if sized else 1  # pictures of several sizes make no batch
+        self.batch = BATCH if sized else 1  # images of different sizes cannot be in one batch
         self.learn = learn
         self.network = Network(learn.model, getattr(learn, "ood_detector", None))
 
@@ -201,23 +209,26 @@ class PickleClassifier(Classifier):
         with inference_mode():
             batches = self.learn.dls.test_dl(list(images), bs=self.batch, num_workers=0)
             found = [self.network(batch) for (batch,) in batches]
-        known = [what for what in wanted if all(what in each for each in found)]
-        return {what: [row.numpy() for each in found for row in each[what]] for what in known}
+        outputs = [output for output in wanted if all(output in each for each in found)]
+        return {output: [row.numpy() for each in found for row in each[output]] for output in outputs}
 
 
 def open_pickle(path, card=None):
-    """The `PickleClassifier` of an export.pkl, which answers as fastai does; raises `ExportError`."""
+    """Return the `PickleClassifier` of the export.pkl at `path`, which predicts as fastai does.
+
+    Raises `ExportError`.
+    """
     if other := _other_file(path):
         raise ExportError(f"{path} is not a fastai image classifier, but {other}.")
-    # The libraries' warnings (deprecations; that a pickle must be trusted) would stand on the visitor's page.
+    # The visitor's page would show the libraries' warnings (about deprecations, and about loading a pickle).
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             from .learner import check, read_learner
         except ImportError:
             raise ExportError(
-                f"{path} has no ONNX model that fits it, and reading the pickle itself needs fastai. Where fastai is "
-                f"installed, run: icon-classifier compile {path}"
+                f"{path} has no matching ONNX model, and reading the pickle needs fastai. On a computer with fastai, "
+                f"run: icon-classifier compile {path}"
             ) from None
         classifier = PickleClassifier(read_learner(path), card)
         check(path, classifier)
@@ -225,20 +236,20 @@ def open_pickle(path, card=None):
 
 
 def _other_file(path):
-    """What a file is that cannot be part of an export, and what to do; "" where it may be."""
+    """Return what a file is if it cannot be part of an export, and what to do; otherwise ""."""
     with open(path, "rb") as file:
         head = file.read(512)
     if not head:
         return "an empty file. Copy it again"
     if head.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS, which says where the file is. To fetch it, run: git lfs pull"
+        return "a pointer of Git LFS and not the file itself. To fetch the file, run: git lfs pull"
     if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
-        return "a web page, such as a log-in or an error. Download the file itself"
-    if head.startswith(b"PK\3\4"):  # torch.save makes a zip too, with one data.pkl in it
+        return "a web page, such as a login page or an error. Download the file itself"
+    if head.startswith(b"PK\3\4"):  # torch.save writes a zip too, which contains one data.pkl
         if not zipfile.is_zipfile(path):
-            return "the beginning of one: it was cut short. Copy it again"
+            return "an incomplete one. Copy it again"
         with zipfile.ZipFile(path) as archive:
             files = [name for name in archive.namelist() if not name.endswith("/")]
         if not any(name.endswith("/data.pkl") for name in files):
-            return f"an archive of other files ({', '.join(files[:3])}). If the export is in it, unpack that"
+            return f"an archive of other files ({', '.join(files[:3])}). If it contains the export, unpack it"
     return ""

@@ -1,4 +1,4 @@
-"""Lay a prediction's heatmap, where the model looked, over the image."""
+"""Overlay the heatmap of a prediction on the image."""
 
 import numpy as np
 from PIL import Image
@@ -6,13 +6,13 @@ from PIL import Image
 from .preprocessing import visible_box
 
 
-def overlay_heatmap(image, heatmap, rule):
+def overlay_heatmap(image, heatmap, preprocessing):
     """Return a greyish RGB copy of `image`, redder where a prediction's `heatmap` (height, width) is larger.
 
-    `rule`: the card's `preprocessing`, which says what part of the picture the network saw. Only what speaks for the
-    label is shown, as a share of the largest.
+    preprocessing: the card's `preprocessing`, which determines the part of the image that the network sees. Negative
+    values of the heatmap are not shown; the others are scaled by the largest.
     """
-    left, top, right, bottom = map(round, visible_box(image.size, rule))
+    left, top, right, bottom = map(round, visible_box(image.size, preprocessing))
     shares = np.clip(heatmap, 0, None)
     shares = shares / max(shares.max(), 1e-9)
     small = Image.fromarray((160 * shares).astype(np.uint8))

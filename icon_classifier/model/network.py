@@ -1,4 +1,4 @@
-"""Take a classifier's network apart, for the OOD score and the heatmap. Needs torch, so import it only when used."""
+"""Compute the OOD score and the heatmap from parts of a network. Imports torch, so import this only when needed."""
 
 import torch
 from torch import nn
@@ -6,10 +6,10 @@ from torch.nn import functional
 
 
 def parts(model):
-    """The body, the pooling and the rest of the head of a fastai vision model, or None where it is built otherwise.
+    """Return the body, the pooling and the rest of the head of a fastai vision model; None for other models.
 
-    For a picture the body makes a map of features (channels, height, width), or one vector of them, and the pooling
-    makes it a vector in any case.
+    For an image the body returns a feature map (channels, height, width) or a feature vector. The pooling returns a
+    feature vector in both cases.
     """
     if not isinstance(model, nn.Sequential) or len(model) != 2 or not isinstance(model[1], nn.Sequential):
         return None
@@ -18,22 +18,26 @@ def parts(model):
     return None if first is None else (body, head[:first], head[first:])
 
 
-MAX_ABLATED = 2**26  # numbers in the maps of one image, with each cell removed in turn: 268 MB
+MAX_ABLATED = 2**26  # numbers in the feature maps of one image with each cell removed in turn: 268 MB
 
 
 class Network(nn.Module):
-    """From pictures (n, 3, height, width) to what a `Prediction` is made of.
+    """Compute the arrays of which a `Prediction` is made, for images (n, 3, height, width).
 
-    `forward` returns a dict: `scores` (n, labels); with an `ood_detector`, `ood_score` (n), above 0 for images that are
-    out of distribution; and where the body makes maps of at most `MAX_ABLATED` numbers, `ablated` (n, height, width,
-    labels): the scores when that cell of the map is set to zero.
+    `forward` returns a dict:
 
-    `ood_detector` comes from `fit_ood_detector`: the `mean` of the training photos' features, their principal
-    `components` (n, features), `weight` and `threshold`. The score is ViM's (Wang et al., "ViM: Out-Of-Distribution
-    with Virtual-logit Matching", 2022): `weight` times the length of what the components leave of the features, minus
-    the logarithm of the sum of the exponentiated scores. Here the features are the pooled ones, before the head.
-    The ablation is occlusion (Zeiler and Fergus, 2014), applied to the features, where it takes one pass of the head
-    and none of the body.
+    - scores (n, labels)
+    - ood_score (n), if there is an `ood_detector`: above 0 for images that are out of distribution
+    - ablated (n, height, width, labels), if this takes at most `MAX_ABLATED` numbers per image: the scores when that
+      cell of the feature map is set to zero
+
+    ood_detector: what `fit_ood_detector` returned: the `mean` of the training photos' features, their principal
+        `components` (n, features), `weight` and `threshold`. The score is that of ViM (Wang et al., "ViM:
+        Out-Of-Distribution with Virtual-logit Matching", 2022): `weight` times the length of the residual of the
+        features, minus the logarithm of the sum of the exponentiated scores. The features are those after pooling.
+
+    The ablation is occlusion (Zeiler and Fergus, 2014), applied to the feature map instead of the image. It needs one
+    pass of the head per cell, and the body runs only once.
     """
 
     def __init__(self, model, ood_detector=None):
@@ -60,7 +64,7 @@ class Network(nn.Module):
         return found
 
     def ood_score(self, features, scores):
-        """ViM's score of features (n, features) and scores (n, labels): (n), the larger, the less familiar."""
+        """Return the ViM score (n) for features (n, features) and scores (n, labels); high values are OOD."""
         centred = features - self.ood_detector["mean"]
         explained = functional.linear(centred, self.ood_detector["components"])
         rest = (centred.square().sum(1) - explained.square().sum(1)).clamp(min=0).sqrt()

@@ -1,1 +1,1 @@
-"""The page: its widgets, their JavaScript and CSS. It does not depend on what serves it."""
+"""The widgets of the page, with their JavaScript and CSS. They do not depend on the server."""

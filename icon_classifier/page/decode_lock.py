@@ -1,4 +1,4 @@
-"""A lock so that one image at a time is decoded on a machine."""
+"""Limit a machine to decoding one image at a time."""
 
 import ctypes
 import sys
@@ -12,10 +12,10 @@ except ImportError:  # Windows
 
 @contextmanager
 def decode_lock():
-    """Hold the machine-wide lock for decoding; afterwards return freed memory to the system.
+    """Hold the machine-wide lock for decoding, then return freed memory to the system.
 
-    A large photo takes 100 MB while it is decoded: on a small machine only one at a time fits. The lock ends with the
-    process, however that ends.
+    Decoding a large photo takes 100 MB, so a small machine has memory for one at a time. The system releases the lock
+    when the process ends.
     """
     if fcntl is None:
         yield
@@ -29,13 +29,14 @@ def decode_lock():
 
 
 def trim_memory():
-    """Return freed memory to the system, which glibc would keep; does nothing elsewhere."""
+    """Return freed memory to the system, because glibc would keep it; do nothing on other C libraries."""
     call_allocator("malloc_trim", 0)
 
 
 def call_allocator(function, *arguments):
+    """Call a `function` of glibc's allocator by its name; do nothing on other C libraries."""
     if sys.platform == "linux":
         try:
             getattr(ctypes.CDLL(None), function)(*arguments)
-        except AttributeError:  # a C library other than glibc
+        except AttributeError:  # another C library than glibc
             pass

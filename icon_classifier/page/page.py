@@ -21,17 +21,17 @@ from .upload import Photos
 
 log = logging.getLogger(__name__)
 
-THUMBNAIL = 320  # px, the longer side of a picture with the heatmap over it
-MAX_PIXELS = 12_500_000  # per picture; the browser makes every picture that it can read smaller than this
-MAX_UPLOAD_BYTES = 16_000_000  # of all pictures on a page; the browser makes twenty of them 5 MB at most
-NOT_STORED = "This page does not store the pictures that it is shown."
+THUMBNAIL = 320  # px, the longer side of an image with the heatmap over it
+MAX_PIXELS = 12_500_000  # per image; the browser scales every image that it can decode below this
+MAX_UPLOAD_BYTES = 16_000_000  # of all images on a page; the browser scales twenty images to 5 MB at most
+NOT_STORED = "This page does not store the pictures that you upload."
 NO_FILE = "That contained no picture file. Save the picture first, then choose the file or drop it here."
 SERVER_ERROR = "Something went wrong on the server. Your picture is fine. Please try again."
 
 
 @dataclass
 class Upload:
-    """A visitor's picture: its file name, its address in the browser, its bytes, and its problem or prediction."""
+    """An uploaded image: its file name, its address in the browser, its bytes, and its problem or prediction."""
 
     name: str
     address: str
@@ -42,16 +42,15 @@ class Upload:
     widget: widgets.HTML = field(default_factory=widgets.HTML)
 
     def draw(self, address=None):
-        """Show the picture with its problem or prediction; `address`: of another picture to show in its place."""
-        self.widget.value = render.figure(
-            self.name, address or self.address, self.problem, self.prediction, self.sentence
-        )
+        """Show the image with its problem or prediction. `address`: of another image to show instead."""
+        shown = address or self.address
+        self.widget.value = render.figure(self.name, shown, self.problem, self.prediction, self.sentence)
 
     def in_words(self):
         return self.problem or self.sentence
 
     def row(self):
-        """Return the picture's row of the table."""
+        """Return the image's row of the table."""
         if not self.prediction:
             return self.name, "", "", self.problem
         remark = "probably none of them" if self.prediction.is_ood else ""
@@ -59,13 +58,22 @@ class Upload:
 
 
 class IconPage:
-    """The lesson's page: choose pictures, press "Classify Icon", read each one's label and its probability.
+    """The page of the fast.ai lesson: choose images, press "Classify Icon", read each label and its probability.
 
-    `export`: the path of an export.pkl, or a classifier that `load_classifier` returned.
-    The parts are widgets, to be laid out as one likes, or left out: `style` holds their looks, `about` says what the
-    export can tell apart, `label`, `upload` and `button` are the lesson's, `note` says what goes on, `look` shows where
-    the model looked, `predictions` has a card a picture, `table` a row, and `facts` unfolds what the card says.
-    Every failure becomes a sentence beside its picture or in `note`; a visitor never sees a traceback.
+    export: the path of an export.pkl, or a classifier that `load_classifier` returned.
+
+    The parts are widgets. A notebook can arrange them freely and leave some out:
+
+    - style: the CSS of the other parts
+    - about: the labels that the export can tell apart
+    - label, upload, button: the lesson's own
+    - note: progress and messages
+    - look: a checkbox that shows the heatmaps
+    - predictions: a card per image
+    - table: a row per image, if there are several
+    - facts: the facts of the model card, which unfold
+
+    Every error becomes a sentence beside its image or in `note`. A visitor never sees a traceback.
     """
 
     def __init__(self, export="export/export.pkl"):
@@ -76,7 +84,7 @@ class IconPage:
         self.look = widgets.Checkbox(description="Show where the model looked", indent=False)
         self.predictions = widgets.VBox()
         self._uploads = []
-        self._coming = 0  # how many pictures the browser is sending
+        self._coming = 0  # the number of images that the browser is sending
         self._missing = ""  # why there is no classifier
         self.classifier = None
         examples = []
@@ -97,7 +105,7 @@ class IconPage:
         self.button.on_click(self._classify)
         self.look.observe(lambda _change: self._draw(), "value")
 
-    # Pictures come in
+    # Receive images
 
     def _receive(self, _upload, message, buffers):
         """Handle a message from the browser; see `Photos`."""
@@ -109,7 +117,7 @@ class IconPage:
             self._say(NO_FILE)
 
     def _begin(self, number):
-        """Remove the pictures and their predictions; the browser will send `number` new ones."""
+        """Remove the images and their predictions; the browser will send `number` new ones."""
         self.predictions.children = ()
         for each in self._uploads:
             each.widget.close()
@@ -122,7 +130,7 @@ class IconPage:
         self._say(f"This page takes {self._coming} pictures at a time; {left} were left out." if left else "")
 
     def _take(self, new, buffers):
-        if len(self._uploads) == self._coming:  # more than announced, which upload.js never sends
+        if len(self._uploads) == self._coming:  # upload.js never sends more than it announced
             return
 
         def check():
@@ -143,24 +151,24 @@ class IconPage:
             ready = f"{images} to classify." if good else ""
             self.upload.said = " ".join(filter(None, [*(each.problem for each in self._uploads), ready]))
 
-    # Answers come out
+    # Show predictions
 
     def _classify(self, _button):
-        """Classify the pictures without a prediction, so that a second press does not repeat the work."""
+        """Classify the images that have no prediction yet, so that a second press does not repeat the work."""
         if self._missing or not self._uploads:
             return self._say(self._missing or "Choose a picture first, then press the button.")
         waiting = [each for each in self._uploads if each.content and not each.prediction]
         for number, each in enumerate(waiting, 1):
-            self.note.value = f'<span class="icon-busy">Looking at picture {number} of {len(waiting)} …</span>'
+            self.note.value = f'<span class="icon-busy">Classifying picture {number} of {len(waiting)} …</span>'
             each.problem = ""
             self._kindly(lambda each=each: self._predict(each), each)
             each.draw()
         if waiting:
             several = len(self._uploads) > 1
             self.table.value = render.table(each.row() for each in self._uploads) if several else ""
-            told = [f"{each.name}: {each.in_words()}" if several else each.in_words() for each in self._uploads]
+            results = [f"{each.name}: {each.in_words()}" if several else each.in_words() for each in self._uploads]
             self.note.value = ""
-            self.upload.said = " ".join(told)
+            self.upload.said = " ".join(results)
             if any(each.prediction and each.prediction.heatmap is not None for each in self._uploads):
                 self.look.layout.display = ""
 
@@ -170,29 +178,29 @@ class IconPage:
         each.sentence = render.in_a_sentence(each.prediction, card is not None and card.detects_ood())
 
     def _draw(self):
-        """Show the pictures again, with the heatmap over them if the checkbox is ticked."""
+        """Show the images again, with their heatmaps if the checkbox is ticked."""
         for each in self._uploads:
             if each.prediction and each.prediction.heatmap is not None:
                 self._kindly(lambda each=each: each.draw(self._heated(each) if self.look.value else None), each)
 
     def _heated(self, each):
-        """Return a data URL of the picture with the heatmap over it."""
-        image, jpeg = open_image(each.content, longest=THUMBNAIL), io.BytesIO()
-        overlay_heatmap(image, each.prediction.heatmap, self.classifier.card.preprocessing).save(
-            jpeg, "JPEG", quality=85
-        )
+        """Return a data URL of the image with its heatmap over it."""
+        image = open_image(each.content, longest=THUMBNAIL)
+        jpeg = io.BytesIO()
+        overlaid = overlay_heatmap(image, each.prediction.heatmap, self.classifier.card.preprocessing)
+        overlaid.save(jpeg, "JPEG", quality=85)
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
 
-    # Words
+    # Messages and errors
 
     def _say(self, words):
-        """Show plain text on the page, and have screen readers read it aloud."""
-        self.upload.said = ""  # otherwise the same words would not be read aloud a second time
+        """Show plain text on the page and let screen readers read it aloud."""
+        self.upload.said = ""  # otherwise the same text would not be read aloud a second time
         self.upload.said = words
         self.note.value = escape(words)
 
     def _kindly(self, action, about):
-        """Run `action`; show an exception as a sentence beside the picture `about`, and log an unexpected one."""
+        """Run `action`. Show an exception as a sentence beside the image `about`, and log an unexpected one."""
         try:
             with decode_lock():
                 action()

@@ -1,4 +1,4 @@
-"""Classifiers that the fork server loads before visitors come, and that their kernels share."""
+"""Keep the classifiers that the fork server loads in advance and all kernels share."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ _classifiers = {}
 
 
 def preload(path):
-    """Load the export at `path` and predict once, so that everything is in memory; raises `ExportError`."""
+    """Load the export at `path` and predict once, so that everything is in memory. Raises `ExportError`."""
     classifier = load_classifier(path)
     for size in ((640, 480), (48, 64)):
         file = io.BytesIO()
@@ -21,7 +21,7 @@ def preload(path):
 
 
 def find_classifier(path):
-    """Return the classifier of the export at `path`: the preloaded one if its files have not changed, else a new one.
+    """Return the classifier of the export at `path`: the preloaded one, or a new one if the files have changed.
 
     Raises `ExportError`.
     """
@@ -29,7 +29,7 @@ def find_classifier(path):
 
 
 def _key(path):
-    """Return what identifies an export: its path, and the times and sizes of its files."""
+    """Return the key of an export: its path, and the times and sizes of its files."""
     path = Path(path).resolve()
     files = [path, path.with_name(ONNX), path.with_name("card.json")]
     stats = [file.stat() if file.is_file() else None for file in files]

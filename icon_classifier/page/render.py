@@ -1,8 +1,8 @@
-"""Renders predictions as HTML; all text from outside is escaped."""
+"""Render predictions as HTML. All text from outside is escaped."""
 
 from html import escape
 
-MAX_BARS = 5  # for the most probable labels; the others are counted
+MAX_BARS = 5  # the most probable labels get a bar; the others are counted
 CERTAINTY = (0.95, "Almost certainly"), (0.8, "Very likely"), (0.5, "Probably"), (0, "Perhaps")
 
 
@@ -13,7 +13,7 @@ def in_a_sentence(prediction, detects_ood=True):
         sentence only compares the labels, however high the probability is.
     """
     if prediction.is_ood:
-        return f"This is probably none of them; {prediction.label} is only the nearest guess. {prediction.reason}"
+        return f"This is probably none of them; {prediction.label} is only the closest label. {prediction.reason}"
     if not detects_ood or prediction.is_ood is None:
         return f"Most like {prediction.label}, of the {len(prediction.probabilities)} labels that this model knows."
     return f"{next(words for least, words in CERTAINTY if prediction.probability >= least)} {prediction.label}."
@@ -21,7 +21,7 @@ def in_a_sentence(prediction, detects_ood=True):
 
 def figure(name, address, problem="", prediction=None, sentence=""):
     """Render the image at `address`, with its `problem`, or its `prediction` and the `sentence` about it."""
-    alt = "" if problem else escape(name)  # where there is a problem the caption says the name
+    alt = "" if problem else escape(name)  # the caption of a problem contains the file name
     words = f'<p class="icon-name">{escape(name)}</p><p class="icon-problem">{escape(problem)}</p>' if problem else ""
     if prediction:
         line = f"Prediction: {prediction.label}; Probability: {prediction.probability:.4f}"
@@ -33,7 +33,7 @@ def figure(name, address, problem="", prediction=None, sentence=""):
 
 
 def bars(probabilities):
-    """Render a bar for each of the most probable labels of {label: probability}, which is sorted."""
+    """Render a bar per label for the first `MAX_BARS` of {label: probability}, sorted by probability."""
     rows = [
         f'<span>{escape(label)}</span><span class="icon-track"><i style="width:{probability:.1%}"></i></span>'
         f"<span>{probability:.1%}</span>"
@@ -45,15 +45,15 @@ def bars(probabilities):
 
 
 def table(rows):
-    """Render `rows` of text under "Picture", "Prediction", "Probability" and "Remark", with a button to copy them."""
+    """Render `rows` (picture, prediction, probability, remark) as a table with a button that copies it."""
     head = "".join(f'<th scope="col">{title}</th>' for title in ("Picture", "Prediction", "Probability", "Remark"))
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     copy = '<button type="button" class="icon-copy">Copy the table</button>'
     rows = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'{copy}<div class="icon-rows" role="region" aria-label="The answers as a table" tabindex="0">{rows}</div>'
+    return f'{copy}<div class="icon-rows" role="region" aria-label="Table of predictions" tabindex="0">{rows}</div>'
 
 
 def unfold(title, lines):
-    """Render `title`, which unfolds to a list of `lines`."""
+    """Render a list of `lines` that unfolds under `title`."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return f"<details><summary>{escape(title)}</summary><ul>{items}</ul></details>"

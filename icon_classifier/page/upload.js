@@ -1,30 +1,30 @@
-// The page's own part in the browser: pictures come in, by whatever way, and leave for the server smaller than they were.
+// The browser's part of the upload widget (upload.py): accept images, scale them down, and send them to the kernel.
 
-const SHORTER = 512; // px, the shorter side of what is sent: a network looks at about half of that
-const SMALL = 200_000; // bytes; a file of at most so many is sent as it is,
-const FEW = 4_000_000; // if it has at most so many pixels
-const LARGEST = 8_000_000; // bytes of a file that this browser cannot read; more are cut off, and the server says why
-const QUALITIES = [0.9, 0.7, 0.5]; // of JPEG: the first one that gives a file that is not `HEAVY`
-const HEAVY = 250_000; // bytes
+const SHORTER_SIDE = 512; // px, of an image that is sent; a network uses about half of that
+const MAX_UNCHANGED_BYTES = 200_000; // a file is sent unchanged if it has at most this size
+const MAX_UNCHANGED_PIXELS = 4_000_000; // and at most this number of pixels
+const MAX_UNREADABLE_BYTES = 8_000_000; // of a file that the browser cannot decode; the rest is cut off
+const QUALITIES = [0.9, 0.7, 0.5]; // of JPEG; the first that gives at most `MAX_JPEG_BYTES` is used
+const MAX_JPEG_BYTES = 250_000;
 
-/** The picture in `file`, upright and small enough to be sent: a Blob. What no browser could read stays as it is. */
+/** Return the image in `file` as a Blob, upright and scaled down. A file that the browser cannot decode is unchanged. */
 async function smaller(file) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file); // turned as the camera noted
+    bitmap = await createImageBitmap(file); // applies the EXIF rotation
   } catch {
-    return file.slice(0, LARGEST);
+    return file.slice(0, MAX_UNREADABLE_BYTES);
   }
-  if (file.size <= SMALL && bitmap.width * bitmap.height <= FEW) {
+  if (file.size <= MAX_UNCHANGED_BYTES && bitmap.width * bitmap.height <= MAX_UNCHANGED_PIXELS) {
     bitmap.close();
     return file;
   }
-  const scale = Math.min(1, SHORTER / Math.min(bitmap.width, bitmap.height));
+  const scale = Math.min(1, SHORTER_SIDE / Math.min(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.round(bitmap.width * scale);
   canvas.height = Math.round(bitmap.height * scale);
   const context = canvas.getContext("2d");
-  context.fillStyle = "#fff"; // what is transparent lies on white, as on the server
+  context.fillStyle = "#fff"; // transparent areas become white, as on the server
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
@@ -32,12 +32,12 @@ async function smaller(file) {
   let jpeg;
   for (const quality of QUALITIES) {
     jpeg = await new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
-    if (jpeg && jpeg.size <= HEAVY) break;
+    if (jpeg && jpeg.size <= MAX_JPEG_BYTES) break;
   }
-  return jpeg ?? file.slice(0, LARGEST);
+  return jpeg ?? file.slice(0, MAX_UNREADABLE_BYTES);
 }
 
-/** A new element with `properties`. */
+/** Return a new element with `properties`. */
 const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
 
 function render({ model, el }) {
@@ -50,11 +50,11 @@ function render({ model, el }) {
   lens.setAttribute("capture", "environment");
   const progress = element("p", { className: "icon-progress" });
   const said = element("p", { className: "icon-said" });
-  said.setAttribute("role", "status"); // what stands here is read aloud when it changes
+  said.setAttribute("role", "status"); // screen readers read it aloud when it changes
   el.append(choose, camera, hint, chooser, lens, progress, said);
 
-  let latest = 0; // a newer choice ends the reading of the one before it
-  let shown = []; // the addresses of the pictures on the page, which hold their memory
+  let latest = 0; // the number of the newest upload, which cancels those before it
+  let shown = []; // the object URLs of the images on the page; revoking them frees their memory
 
   async function take(files) {
     if (!files.length) return model.send({ nothing: true });
@@ -67,20 +67,20 @@ function render({ model, el }) {
     for (const [number, file] of taken.entries()) {
       if (Date.now() - begun > 300) progress.textContent = `Reading picture ${number + 1} of ${taken.length} …`;
       const blob = await smaller(file);
-      const content = await blob.arrayBuffer().catch(() => null); // a folder, or a file that has gone
+      const content = await blob.arrayBuffer().catch(() => null); // a folder, or a file that was deleted
       if (run !== latest) return;
       shown.push(URL.createObjectURL(blob));
       model.send({ name: file.name, address: shown.at(-1) }, undefined, content ? [content] : []);
     }
     progress.textContent = "";
-    document.querySelector(".icon-button")?.focus({ preventScroll: true }); // so that Enter goes on
+    document.querySelector(".icon-button")?.focus({ preventScroll: true }); // so that Enter classifies
   }
 
   for (const [button, input] of [[choose, chooser], [camera, lens]]) {
     button.onclick = () => input.click();
     input.onchange = () => {
       take(input.files);
-      input.value = ""; // the same file may be chosen again
+      input.value = ""; // so that choosing the same file again fires the event
     };
   }
 
@@ -96,10 +96,10 @@ function render({ model, el }) {
     el.append(row);
   }
 
-  // The whole page takes what is dropped or pasted: the browser would leave the page for a picture or a link.
+  // The whole page accepts drops, because otherwise the browser would navigate to a dropped image or link.
   const until = new AbortController();
   const on = (event, what) => document.addEventListener(event, what, { signal: until.signal });
-  const typed = (event) => event.target.closest?.("input, textarea, [contenteditable]"); // takes text by itself
+  const typed = (event) => event.target.closest?.("input, textarea, [contenteditable]"); // handles text itself
   const dragged = (event) => event.dataTransfer?.types.includes("Files") || !typed(event);
   on("dragover", (event) => {
     if (!dragged(event)) return;
@@ -111,14 +111,14 @@ function render({ model, el }) {
     el.classList.remove("icon-over");
     if (!dragged(event)) return;
     event.preventDefault();
-    take(event.dataTransfer.files); // a browser may give a picture of another tab as a file; of a link there is none
+    take(event.dataTransfer.files); // an image from another tab may be a file; a link is none
   });
   on("paste", (event) => typed(event) || take(event.clipboardData.files));
   on("click", (event) => {
     const table = event.target.closest?.(".icon-copy")?.parentElement.querySelector("table");
     if (!table) return;
     getSelection().selectAllChildren(table);
-    const copied = document.execCommand("copy"); // as a table, which spreadsheets take; writeText would give bare text
+    const copied = document.execCommand("copy"); // as a table for spreadsheets; writeText would copy plain text
     said.textContent = event.target.textContent = copied ? "Copied" : "Selected: now copy it";
   });
   const speak = () => (said.textContent = model.get("said"));

@@ -1,4 +1,4 @@
-"""The upload widget, through which pictures come in."""
+"""The widget with which a visitor uploads images."""
 
 from pathlib import Path
 
@@ -7,16 +7,19 @@ import traitlets
 
 
 class Photos(anywidget.AnyWidget):
-    """Pictures that are chosen, dropped, pasted, photographed, or taken from `examples`.
+    """Upload images that the visitor chooses, drops, pastes, photographs, or takes from `examples`.
 
-    The browser turns each picture upright and makes it smaller (see upload.js), so that a photo of 12 megapixels
-    costs the server little. It sends messages, to which `on_msg` subscribes: {"begin": number}, which replaces the
-    previous pictures; then for each picture {"name", "address"}, its file name and its address in the browser, with its
-    bytes as the only buffer, or none if it could not be read; and {"nothing": True} if there was no file.
+    The browser rotates each image upright and scales it down (see upload.js), because decoding a photo of 12 megapixels
+    on the server is expensive. It sends these messages, to which `on_msg` subscribes:
 
-    examples: dicts with a `name` and the bytes of a picture as `content`.
-    most: the number of pictures at a time; the browser sends no more.
-    said: what screen readers read aloud.
+    - {"begin": number}: the previous images are replaced by this number of new ones.
+    - {"name", "address"}: an image, with its file name and its address in the browser. The only buffer contains its
+      bytes; there is no buffer if the browser could not read the file.
+    - {"nothing": True}: the visitor dropped or pasted something without a file.
+
+    examples: dicts with a `name` and the bytes of an image as `content`.
+    most: the maximum number of images at a time; the browser sends no more.
+    said: the text that screen readers read aloud.
     """
 
     _esm = Path(__file__).with_name("upload.js")

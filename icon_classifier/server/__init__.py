@@ -1,1 +1,1 @@
-"""Serves the page with Voila: kernels, handlers, capacity, and the preflight."""
+"""Serve the page with Voila: kernels, handlers, capacity, and the preflight checks."""

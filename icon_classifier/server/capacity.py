@@ -1,4 +1,4 @@
-"""Capacity: how many kernels fit into memory and the limit of open files."""
+"""Compute how many kernels fit into memory and into the limit of open files."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -11,21 +11,21 @@ except ImportError:  # Windows
     resource = None
 
 MB = 1 << 20
-# The most memory of a kernel in MB: (forked, not forked), by what runs the model. `make bench` measures it.
+# The maximum memory of a kernel in MB, (forked, not forked), by the library that runs the model; see `make bench`.
 KERNEL_MEMORY = {"onnxruntime": (32, 200), "fastai": (96, 450)}
 SERVER_MEMORY = 100  # MB
 DECODE_MEMORY = 100  # MB for the one image that is being decoded (see `page.decode_lock`)
 FILES_PER_KERNEL = 20  # open files in the server
 SERVER_FILES = 100
-MAX_SOCKETS = 65535  # ZeroMQ's maximum; its default is enough for two hundred visitors
-MAX_PENDING_BYTES = 32 * MB  # per page: messages on their way to it, or kept while it is away
+MAX_SOCKETS = 65535  # ZeroMQ's maximum; its default suffices for two hundred visitors
+MAX_PENDING_BYTES = 32 * MB  # per page: messages that are being sent, or kept while it is disconnected
 
 
 def memory_limit(root="/"):
     """Return the bytes of memory that this process and its children may use together.
 
-    The machine's, or less where a container's control group (cgroup, version 1 or 2) says so. `root` is where /proc
-    and /sys are.
+    This is the memory of the machine, or the limit of a container's control group (cgroup, version 1 or 2).
+    root: the folder that contains /proc and /sys.
     """
     root = Path(root)
     found = [int(line.split()[1]) << 10 for line in _lines(root / "proc/meminfo") if line.startswith("MemTotal:")]
@@ -37,11 +37,11 @@ def memory_limit(root="/"):
             mount, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
         else:
             continue
-        # A container often sees its own group at the mount's top, whatever the path says; and every group above counts.
+        # A container often sees its own group at the top of the mount. The limits of all parent groups apply as well.
         here = Path(path.lstrip("/"))
         for group in (here, *here.parents):
             found += [int(value) for value in _lines(mount / group / name) if value.isdigit()]
-    if not found:  # no Linux
+    if not found:  # not Linux
         import psutil
 
         found = [psutil.virtual_memory().total]
@@ -57,7 +57,7 @@ def memory_used(pids):
 
 
 def raise_file_limit():
-    """Let this process open as many files as the system allows; return how many, at most `MAX_SOCKETS`."""
+    """Raise this process's limit of open files as far as possible, at most to `MAX_SOCKETS`; return the limit."""
     if resource is None:
         return MAX_SOCKETS
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -71,7 +71,7 @@ def max_kernels(report, available=None):
     """Return the number of kernels that memory and open files allow; at least 1.
 
     report: what `fork_server.warm_up` returned, or None if kernels are not forked.
-    available: bytes of memory; None for this machine's (see `memory_limit`).
+    available: bytes of memory; None for `memory_limit()`.
     """
     forked, plain = KERNEL_MEMORY["fastai" if report and report["heavy"] else "onnxruntime"]
     used = SERVER_MEMORY + DECODE_MEMORY + (report["memory"] // MB if report else 0)
@@ -88,5 +88,5 @@ def _lines(path):
 
 
 def share_allocator_arena():
-    """Let all threads allocate from one arena; an arena per thread would keep what it once needed."""
+    """Let all threads allocate from one arena, because an arena per thread keeps the memory that it once needed."""
     call_allocator("mallopt", -8, 1)  # M_ARENA_MAX

@@ -1,4 +1,4 @@
-"""The fork pool: starts the fork server (fork_server.py), requests kernels from it, and restarts it after its death."""
+"""Start the fork server (fork_server.py), request kernels from it, and restart it if it dies."""
 
 import asyncio
 import json
@@ -12,21 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from ..errors import IconClassifierError
 from .fork_server import SINGLE_THREADED
 
-START_TIMEOUT = 120  # seconds for importing and reading the classifier; fastai takes about ten
+START_TIMEOUT = 120  # seconds to import modules and load the classifier; fastai takes about ten
 FORK_TIMEOUT = 10  # seconds; a fork takes milliseconds
 MAX_RESPONSE_BYTES = 1 << 20
 
 
-class ForkError(RuntimeError):
-    """Kernels cannot be forked; the message says why."""
+class ForkError(IconClassifierError, RuntimeError):
+    """Kernels cannot be forked. The message says why."""
 
 
 class ForkServerClient:
-    """A fork server and the socket to it; its methods block.
+    """A fork server and the socket to it. The methods block.
 
-    exports: the paths of the exports that the fork server reads before it is ready.
+    exports: the paths of the exports that the fork server loads before it is ready.
     report: what `fork_server.warm_up` returned, once the fork server is ready.
     """
 
@@ -48,7 +49,7 @@ class ForkServerClient:
             )
 
     def wait(self):
-        """Wait until the fork server is ready; raises `ForkError`."""
+        """Wait until the fork server is ready. Raises `ForkError`."""
         with self._lock:
             if not self._ready:
                 self.report = json.loads(self._receive(START_TIMEOUT)[0])
@@ -57,9 +58,10 @@ class ForkServerClient:
             raise ForkError(self.report["failed"])
 
     def fork(self, **request):
-        """Fork a kernel and return its (pid, pidfd). `request`: the arguments of `fork_server.become_kernel`.
+        """Fork a kernel and return its (pid, pidfd).
 
-        They are sent in a file, because a visitor's address can be longer than a message of the socket.
+        request: the arguments of `fork_server.become_kernel`. They are sent in a file, because a visitor's URL can be
+        longer than a message of the socket.
         Raises `ForkError`, and OSError if the system cannot start another process.
         """
         self.wait()
@@ -95,17 +97,17 @@ class ForkServerClient:
 
 
 class ForkPool:
-    """Forks kernels for a server that runs asyncio; without forking, says why in the log, once per reason.
+    """Forks kernels for a server that runs asyncio. If this is impossible, it logs each reason once.
 
-    notebooks: the paths of the page notebooks, whose exports the fork server reads.
+    notebooks: the paths of the page notebooks, whose exports the fork server loads.
     """
 
     def __init__(self, notebooks, log):
         self._notebooks = notebooks
         self._log = log
         self._server = None
-        self._reported = None  # the fork server whose report is in the log
-        self._reasons = set()  # why kernels are not forked, as far as logged
+        self._reported = None  # the fork server whose problems have been logged
+        self._reasons = set()  # the reasons for not forking that have been logged
         self._executor = ThreadPoolExecutor(1)  # one request to the fork server at a time
         self._start()
 
@@ -176,16 +178,16 @@ class ForkPool:
     def _give_up(self, reason):
         if str(reason) not in self._reasons:
             self._reasons.add(str(reason))
-            self._log.warning("Visitors get kernels that are slower to start and need more memory: %s.", reason)
+            self._log.warning("Kernels are not forked, so they start more slowly and need more memory: %s.", reason)
 
 
 def exports_of(notebooks):
-    """Return the paths of the exports that page notebooks name in `IconPage("...")`, from each notebook's folder."""
+    """Return the paths of the exports that notebooks pass to `IconPage("...")`, relative to each notebook's folder."""
     found = []
     for notebook in notebooks:
         try:
             cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-        except (OSError, ValueError, KeyError, TypeError):  # the visitor's page says it
+        except (OSError, ValueError, KeyError, TypeError):  # the page shows the error to its visitors
             continue
         code = "\n".join("".join(cell["source"]) for cell in cells if cell.get("cell_type") == "code")
         for path in re.findall(r"""IconPage\(\s*["']([^"']+)["']""", code):

@@ -1,8 +1,8 @@
 """The fork server: a process that has loaded what a kernel needs, and forks one kernel per visitor."""
 
-# A fork shares the memory of the imported modules and the classifier, and takes milliseconds. What a fork must not
-# copy is created in the child only: other threads, zmq's context, an event loop, IPython's shell. `fork_pool.py` starts
-# this process and sends it one message per kernel over a socket.
+# A fork takes milliseconds and shares the memory of the imported modules and the classifier. Objects that cannot be
+# copied by a fork are created in the child: threads, zmq's context, an event loop, IPython's shell. `fork_pool.py`
+# starts this process and sends it one message per kernel over a socket.
 
 import gc
 import importlib
@@ -30,7 +30,7 @@ tornado.platform.asyncio tornado.queues""".split()
 
 def main(channel, exports):
     """Load the exports at the paths `exports`, report over the socket `channel`, and fork kernels until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the web server handles Ctrl-C
     try:
         report = warm_up(exports)
     except BaseException as error:
@@ -43,17 +43,17 @@ def main(channel, exports):
 
 
 def warm_up(exports):
-    """Load what kernels share and return the report to the web server; raises RuntimeError if a fork is not safe.
+    """Load what the kernels share, and return the report for the web server. Raises RuntimeError if forking is unsafe.
 
     The report is a dict: `problems`, a sentence per export that could not be loaded; `heavy`, whether PyTorch is
-    loaded; and `memory`, the bytes that this process uses. It is measured before the first fork, because memory that
-    is shared with kernels counts less.
+    loaded; and `memory`, the bytes that this process uses. They are measured before the first fork, because memory that
+    is shared with kernels would count less.
     """
-    sys.modules["debugpy"] = None  # its import fails: visitors need no debugger, which would take 10 MB per kernel
+    sys.modules["debugpy"] = None  # prevents its import: visitors need no debugger, and it takes 10 MB per kernel
     for name in KERNEL_MODULES:
         try:
             importlib.import_module(name)
-        except ImportError:  # another version may lack the module; then each kernel imports what it needs
+        except ImportError:  # another version may not have the module; each kernel imports what it needs
             pass
 
     from ..model.classifier import ExportError
@@ -65,23 +65,23 @@ def warm_up(exports):
     for path in exports:
         try:
             preload.preload(path)
-        except ExportError as error:  # the page says the same to its visitors
+        except ExportError as error:  # the page shows the same message to its visitors
             problems.append(str(error))
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         raise RuntimeError(f"{threads} threads are running after the imports, and a fork copies only one of them")
     gc.collect()
     trim_memory()
-    gc.freeze()  # a collection in a child would write to every page, and so copy it
+    gc.freeze()  # otherwise a garbage collection in a child would write to, and thus copy, every page of memory
     return {"problems": problems, "heavy": "torch" in sys.modules, "memory": capacity.memory_used([os.getpid()])}
 
 
 def serve(channel):
     """Respond to each request for a kernel with its pid and its pidfd; when the socket closes, end all kernels.
 
-    Raises ConnectionError, after that, if the other side left a message unread.
+    Then raises ConnectionError if the other side left a message unread.
     """
-    kernels = {}  # the pidfd of each, which is readable once it has ended, and its pid
+    kernels = {}  # {pidfd: pid}; a pidfd is readable once its kernel has ended
     poller = select.poll()
     poller.register(channel, select.POLLIN)
     try:
@@ -129,7 +129,7 @@ def become_kernel(args, env, cwd):
         os.environ.clear()
         os.environ.update(env | SINGLE_THREADED)
         os.chdir(cwd)
-        with suppress(OSError):  # if memory runs out after all, a kernel is killed, not the server
+        with suppress(OSError):  # if memory runs out, the system kills a kernel and not the server
             Path("/proc/self/oom_score_adj").write_text("500")
         logging.basicConfig(stream=sys.__stderr__, level=logging.WARNING)  # to the server's log, not to the page
 

@@ -1,4 +1,4 @@
-"""The HTTP handlers that are added to Voila's: the page, /healthz and /robots.txt; and the compression of responses."""
+"""Add HTTP handlers to Voila: the page, /healthz and /robots.txt; and compress the responses."""
 
 import asyncio
 import os
@@ -17,15 +17,15 @@ CSP = "Content-Security-Policy"
 TEMPLATES = Path(__file__).with_name("templates")
 FULL = (
     "The page is full",
-    "Too many people are using this page at the moment. It tries again by itself in a few seconds; you do not have to "
-    "do anything.",
+    "Too many people are using this page at the moment. It will try again in a few seconds; you do not need to do "
+    "anything.",
 )
 SERVER_ERROR = "Something went wrong", "Something went wrong on the server. Please try again in a moment."
 NOT_FOUND = "Page not found", "There is no page at this address."
 
 
 def page_handlers(voila):
-    """Return the handlers to put before Voila's own, and compress the responses of all of them.
+    """Return the handlers to insert before Voila's own, and compress the responses of all handlers.
 
     voila: the `voila.app.Voila` application, before it adds its handlers.
     """
@@ -53,18 +53,18 @@ def page_handlers(voila):
 
 
 class CompressedResponse(GZipContentEncoding):
-    """Compresses text, of which nearly all of the page is made, to a third of its bytes."""
+    """Compresses text, which is nearly all of the page, to a third of its size."""
 
-    GZIP_LEVEL = 1  # a few bytes more than the usual 6, in half the time; the server serves nobody else meanwhile
+    GZIP_LEVEL = 1  # takes half the time of the default 6 for slightly larger responses; compression blocks the server
 
 
 class PageHandler(TornadoVoilaHandler):
-    """Sends the page, which starts a kernel; when the server is full, a page that reloads itself."""
+    """Sends the page, which starts a kernel; or a page that reloads itself if the server is full."""
 
     _sending = None
 
     async def get(self, path=None):
-        """Send the page to clients that accept HTML, as browsers do; others get its title, and no kernel is started."""
+        """Send the page to clients that accept HTML, as browsers do; others get the title, and no kernel is started."""
         allowed = self.voila_configuration.file_allowlist
         if any(re.fullmatch(pattern, path, re.IGNORECASE) for pattern in allowed):
             return self.redirect_to_file(path)  # an image beside the notebook
@@ -82,19 +82,19 @@ class PageHandler(TornadoVoilaHandler):
             self.kernel_manager.leave(self._sending)
 
     def write(self, chunk):
-        """Send a part of the page; end the request if the visitor has left, because tornado would continue it."""
+        """Send a part of the page. End the request if the visitor has left, because tornado would continue it."""
         if self._left():
             self.on_connection_close()  # tornado may not have called it yet
             raise Finish
         super().write(chunk)
 
     def head(self, path=None):
-        """Answer whether the page exists."""
+        """Respond with the status of the page, without starting a kernel."""
         self._check_exists(path)
         self.set_header("Content-Type", "text/html")
 
     def _check_exists(self, path):
-        """Raise HTTP error 404 for addresses other than the page's; in a folder of pages, also for hidden ones."""
+        """Raise HTTP error 404 if there is no page at `path`, or if it is a hidden file in a folder of pages."""
         files = self.contents_manager
         listed = path and all(map(files.should_list, path.strip("/").split("/"))) and files.file_exists(path)
         if path and (self.notebook_path or not listed):
@@ -104,7 +104,7 @@ class PageHandler(TornadoVoilaHandler):
         title, text = {503: FULL, 404: NOT_FOUND}.get(status_code, SERVER_ERROR)
         refresh = ""
         if status_code == 503:
-            seconds = random.randint(5, 15)  # so that clients do not all return at the same moment
+            seconds = random.randint(5, 15)  # random, so that clients do not all return at the same time
             self.set_header("Retry-After", str(seconds))
             refresh = f'<meta http-equiv="refresh" content="{seconds}">'
         elif status_code == 404:
@@ -119,12 +119,12 @@ class PageHandler(TornadoVoilaHandler):
             self.finish(page.substitute(title=escape(title), text=text, refresh=refresh))
 
     def _left(self):
-        """Whether the visitor has left."""
+        """Return whether the visitor has left."""
         return self.request.connection.stream.closed()
 
 
 class HealthHandler(JupyterHandler):
-    """Answers a host's health check with the number of visitors and the capacity; starts no kernel."""
+    """Responds to a health check with the number of visitors and the capacity. Starts no kernel."""
 
     async def get(self):
         kernels = self.kernel_manager
@@ -135,7 +135,7 @@ class HealthHandler(JupyterHandler):
 
 
 class RobotsHandler(JupyterHandler):
-    """Asks crawlers to stay away, because each of their visits could start a kernel."""
+    """Disallows crawlers, because each visit could start a kernel."""
 
     def get(self):
         self.set_header("Content-Type", "text/plain")

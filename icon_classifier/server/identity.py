@@ -1,4 +1,4 @@
-"""The identity provider: accepts every visitor, rejects cross-site requests, and registers the page's handlers."""
+"""Define the identity provider, which accepts every visitor, rejects cross-site requests, and adds the handlers."""
 
 # `voila.json` names `VisitorIdentityProvider`. There are no accounts and no cookies here.
 
@@ -17,29 +17,29 @@ class VisitorIdentityProvider(IdentityProvider):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        voila = self.parent  # builds addresses by appending to these two
+        voila = self.parent  # it builds addresses by appending to these two, so both should begin and end with a slash
         voila.base_url, voila.server_url = (
             re.sub("/+", "/", f"/{url}/") for url in (voila.base_url, voila.server_url or voila.base_url)
         )
 
     async def get_user(self, handler):
-        """Return the visitor; raises HTTP error 403 for a cross-site request that changes something.
+        """Return the visitor. Raises HTTP error 403 for a cross-site request that changes something (CSRF).
 
-        Voila's page sends no cookie, so Jupyter's check of a CSRF token would reject its own requests, and voila.json
-        turns that check off. Every browser names the site that a request comes from in the header Origin.
+        Voila's page sends no cookie, so Jupyter's check of a CSRF token would reject the page's own requests, and
+        voila.json turns that check off. Every browser sends the site of origin in the header Origin instead.
         """
         request = handler.request
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             site = urlsplit(request.headers.get("Origin", "")).netloc
             if site != request.host or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
-                raise HTTPError(403, "A page of another site may not do this.")
+                raise HTTPError(403, "Cross-site requests are not allowed.")
         if isinstance(handler, KernelHandler):  # the page polls this every five seconds
             handler.kernel_manager.note_activity(handler.path_kwargs["kernel_id"])
         return await super().get_user(handler) if self.token else User("visitor")
 
     def get_handlers(self):
-        """Return the page's handlers, which Voila puts before its own.
+        """Return the page's handlers, which Voila inserts before its own.
 
-        This is the only hook of a standalone Voila for handlers: it loads no server extensions.
+        A standalone Voila loads no server extensions, so this is the only hook for handlers.
         """
         return page_handlers(self.parent)

@@ -1,26 +1,26 @@
-"""The private parts of Jupyter that the server relies on."""
+"""Access the private attributes of Jupyter on which the server relies."""
 
 # Check each one when jupyter_server or jupyter_client changes. Read or replaced here:
 #
 # - `MappingKernelManager._kernel_connections`: {kernel id: number of WebSockets}, counted by `notify_connect` and
-#   `notify_disconnect`. Without it the limit of connections to a kernel and the end of abandoned kernels fail.
+#   `notify_disconnect`. Without it, connections to a kernel are not limited, and abandoned kernels are not ended.
 # - `MappingKernelManager._kernel_buffers`: {kernel id: {"buffer": list, ...}}, to which `start_buffering` appends
-#   (channel, message). Without it a kernel whose page is away can fill the server's memory.
-# - `ZMQChannelsWebsocketConnection._open_sockets`: all open connections. Without it a page is not told that its kernel
-#   has ended.
+#   (channel, message). Without it, a kernel whose page is disconnected can fill the server's memory.
+# - `ZMQChannelsWebsocketConnection._open_sockets`: all open connections. Without it, the page does not show that its
+#   kernel has ended.
 #
 # Overridden in kernel_manager.py:
 #
-# - `AsyncKernelManager._async_pre_start_kernel`, where the provisioner is made if there is none yet.
+# - `AsyncKernelManager._async_pre_start_kernel`, which creates the provisioner if there is none yet.
 # - `MappingKernelManager._handle_kernel_died`, which is called with a kernel's id when its process has ended.
 #
-# tests/browser/test_serving.py fails where one of them no longer works.
+# tests/browser/test_serving.py fails if one of them no longer works.
 
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
 
 def connections_to(kernels, kernel_id):
-    """Return how many WebSockets are connected to a kernel of the manager `kernels`."""
+    """Return the number of WebSockets that are connected to a kernel of the manager `kernels`."""
     return kernels._kernel_connections.get(kernel_id, 0)
 
 
@@ -32,5 +32,5 @@ def close_connections(kernel_id):
 
 
 def replace_buffer(kernels, kernel_id, buffer):
-    """Set the list that keeps a kernel's messages while its page is away."""
+    """Set the list that keeps a kernel's messages while its page is disconnected."""
     kernels._kernel_buffers[kernel_id]["buffer"] = buffer

@@ -1,8 +1,7 @@
-"""The kernel manager: starts, counts and ends the visitors' kernels, no more than memory allows."""
+"""Define the kernel manager, which starts and ends the visitors' kernels and limits their number."""
 
 # `voila.json` names `VisitorKernelManager` as the class that manages Voila's kernels. It starts the fork server
-# (fork_server.py) with the web server. Where forking is impossible, a kernel is an ordinary process, and the log says
-# why once.
+# (fork_server.py) with the web server. If forking is impossible, kernels are ordinary processes, and the log says why.
 
 import asyncio
 import gc
@@ -41,18 +40,18 @@ class VisitorKernelClient(AsyncKernelClient):
         self._end_kernel = end_kernel
 
     async def wait_for_ready(self, timeout=60):
-        """Wait until the kernel responds; end it if it does not within `timeout` seconds.
+        """Wait until the kernel responds, and end it if it does not within `timeout` seconds.
 
-        The inherited method listens for 0.2 s to what a kernel tells its other clients; there are none here. And it
-        raises an error, which Voila does not handle, so that the page would wait for ever. Without an error, the first
-        cell finds that the kernel has ended, and the page says so.
+        The inherited method waits another 0.2 s for messages to other clients, and there are none here. It also raises
+        an error on a timeout, which Voila does not handle, so that the page would wait for ever. Without an error, the
+        first cell notices that the kernel has ended, and the page says so.
         """
         end = time.monotonic() + timeout
         while time.monotonic() < end and await self.is_alive():
             self.kernel_info()
             try:
                 await self.get_shell_msg(timeout=1)
-                return await self.get_iopub_msg(timeout=0.2)  # the channel of what cells print
+                return await self.get_iopub_msg(timeout=0.2)  # the channel of the cells' output
             except Empty:
                 pass
         await self._end_kernel()
@@ -93,7 +92,7 @@ class VisitorKernel(ServerKernelManager):
 
 
 class MessageBuffer(list):
-    """Keeps a kernel's messages, (channel, message) each, while its page is away; drops those over the limit."""
+    """Keeps a kernel's messages (channel, message) while its page is disconnected, up to a maximum of bytes."""
 
     size = 0  # bytes
 
@@ -107,13 +106,19 @@ class VisitorKernelManager(AsyncMappingKernelManager):
     """Manages the kernels of all visitors."""
 
     max_kernels = Integer(
-        0, config=True, help="The most visitors at a time; 0: as many as memory allows. ICON_VISITORS overrides it."
+        0,
+        config=True,
+        help="The maximum number of visitors at a time; 0: as many as memory allows. ICON_VISITORS overrides it.",
     )
-    disconnect_timeout = Integer(40, config=True, help="Seconds after which a kernel ends whose page has disconnected.")
+    disconnect_timeout = Integer(
+        40, config=True, help="Seconds after which a kernel is ended if its page has disconnected."
+    )
     connect_timeout = Integer(
-        20, config=True, help="Seconds after which a kernel ends whose page never connected, and no longer polls."
+        20, config=True, help="Seconds after which a kernel is ended if its page never connected and no longer polls."
     )
-    replace_timeout = Integer(10, config=True, help="The same when the server is full and a new visitor comes.")
+    replace_timeout = Integer(
+        10, config=True, help="The same as connect_timeout, if the server is full and there is a new visitor."
+    )
 
     def __init__(self, **kwargs):
         voila = kwargs.get("parent")
@@ -125,7 +130,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         self.context.max_sockets = capacity.MAX_SOCKETS
         self.fork_pool = ForkPool(self._notebooks(), self.log)
         self._visits = Visits()
-        self._replaced = set()  # kernels that are ended to admit a new visitor
+        self._replaced = set()  # kernels that are being ended to admit a new visitor
         self._endings = set()  # tasks that end dead kernels
         self._ended = False  # whether a kernel has ended since the last garbage collection
 
@@ -143,7 +148,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
     # Capacity
 
     async def capacity(self):
-        """Return the most visitors at a time; waits for the fork server, whose size counts."""
+        """Return the maximum number of visitors at a time. Waits for the fork server, because its memory counts."""
         report = await self.fork_pool.report()
         wanted = os.environ.get("ICON_VISITORS", "")
         if wanted.isdigit() and int(wanted):
@@ -159,14 +164,14 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         return len(self._visits.keys() | set(self.list_kernel_ids()) - self._replaced)
 
     async def start_kernel(self, *, kernel_id=None, **kwargs):
-        """Start a kernel and return its id; raises HTTP error 503 if the server is full."""
+        """Start a kernel and return its id. Raises HTTP error 503 if the server is full."""
         most = await self.capacity()
         absent = None
         if self.visitors() >= most:  # nothing is awaited between here and `begin`, so no other visitor can intervene
             absent = self._visits.longest_absent(self.replace_timeout)
             if not absent:
                 raise HTTPError(503, "The server is full.")
-            self.log.info("Kernel %s, to which no page connected, is ended for a new visitor.", absent)
+            self.log.info("Kernel %s is ended to admit a new visitor because no page connected to it.", absent)
             self._replaced.add(absent)
             del self._visits[absent]
         kernel_id = kernel_id or str(uuid.uuid4())
@@ -182,14 +187,14 @@ class VisitorKernelManager(AsyncMappingKernelManager):
             if kernel_id not in self:
                 self._visits.pop(kernel_id, None)
 
-    # The end of kernels
+    # Ending kernels
 
     def note_activity(self, kernel_id):
-        """Note a sign of life of the kernel's page, so that the kernel is kept."""
+        """Record a sign of life of the kernel's page, so that the kernel is kept."""
         self._visits.hear(kernel_id)
 
     def leave(self, page):
-        """Note that a visitor left while the task `page` was sending the page, so that their kernel ends soon."""
+        """Record that a visitor left while the task `page` was sending the page, so that their kernel is ended soon."""
         self._visits.leave(page)
 
     def notify_connect(self, kernel_id):
@@ -201,7 +206,10 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         self.note_activity(kernel_id)
 
     def start_buffering(self, kernel_id, session_key, channels):
-        """Keep a kernel's messages while its page is away; not if the kernel is ending, as these would stay open."""
+        """Keep a kernel's messages while its page is disconnected. If the kernel is ending, close the channels instead.
+
+        Jupyter would never close them.
+        """
         if kernel_id in self._visits:
             super().start_buffering(kernel_id, session_key, channels)
             replace_buffer(self, kernel_id, MessageBuffer())
@@ -217,7 +225,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
             trim_memory()
 
     async def cull_kernel_if_idle(self, kernel_id):
-        """End a kernel whose page is gone; called for each kernel every `cull_interval`."""
+        """End a kernel whose page is gone. Called for each kernel every `cull_interval`."""
         visit = self._visits.get(kernel_id)
         timeout = self.disconnect_timeout if visit and visit.connected else self.connect_timeout
         if not connections_to(self, kernel_id) and (not visit or visit.absent() > timeout):
@@ -227,7 +235,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
             await super().cull_kernel_if_idle(kernel_id)
 
     async def shutdown_kernel(self, kernel_id, now=True, restart=False):
-        """End a kernel at once, and its connections; nothing in it has to be saved."""
+        """End a kernel immediately, and its connections. It contains nothing that has to be saved."""
         if kernel_id not in self:
             raise HTTPError(404, f"There is no kernel {kernel_id}.")
         self._visits.pop(kernel_id, None)

@@ -1,4 +1,4 @@
-"""The preflight: checks whether a host could serve this page, and to how many visitors."""
+"""Check whether a host can serve this page, and to how many visitors."""
 
 import gzip
 import os
@@ -17,17 +17,18 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
+from ..errors import IconClassifierError
 from ..model.classifier import ExportError, OnnxClassifier, load_classifier
 from . import capacity
 from .fork_pool import ForkError, ForkServerClient, exports_of
 
 MAX_SLUG_BYTES = 500e6  # compressed: Heroku's limit
 SMALL_HOST_MEMORY = 512 * capacity.MB  # bytes: a small dyno's
-START_TIMEOUT = 60  # seconds in which a host expects the port to be bound
+START_TIMEOUT = 60  # seconds within which a host expects the port to be bound
 
 
-class Failed(Exception):
-    """A check failed; `todo` says what to do about it."""
+class Failed(IconClassifierError):
+    """A check failed. The message says what was found; `todo` says what to do."""
 
     def __init__(self, found, todo):
         super().__init__(found)
@@ -35,7 +36,10 @@ class Failed(Exception):
 
 
 def checks(root):
-    """Yield (what, found, todo) for each check of the project in the folder `root`; `todo` is "" where all is well."""
+    """Run the checks on the project in the folder `root`, and yield (what, found, todo) for each.
+
+    todo: what to do if the check failed, or "".
+    """
     for what, check in [
         ("Python", _python),
         ("packages", _packages),
@@ -53,7 +57,7 @@ def _python(root):
     wanted = (root / "runtime.txt").read_text().strip().removeprefix("python-")
     found = sys.version.split()[0]
     if not f"{found}.".startswith(f"{wanted}."):
-        raise Failed(found, f"the host takes {wanted}, as runtime.txt says; use that here, or change runtime.txt")
+        raise Failed(found, f"the host uses {wanted} because of runtime.txt: use that here, or change runtime.txt")
     return found
 
 
@@ -73,7 +77,7 @@ def _packages(root):
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         todo = "make .venv-page/ready, and run this with .venv-page/bin/python"
-        raise Failed(f"other than the host's: {', '.join(wrong[:3])}{more}", todo)
+        raise Failed(f"different from requirements.txt: {', '.join(wrong[:3])}{more}", todo)
     return f"{len(pins)} as pinned in requirements.txt"
 
 
@@ -85,12 +89,12 @@ def _export(root):
     except ExportError as error:
         raise Failed("not usable", str(error)) from None
     if not isinstance(classifier, OnnxClassifier):
-        raise Failed("read by fastai, which is too large for a host", f"icon-classifier compile {path}")
+        raise Failed("needs fastai, which is too large for a host", f"icon-classifier compile {path}")
     return f"{path.with_name('export.onnx').stat().st_size / 1e6:.0f} MB, {len(classifier.labels)} labels"
 
 
 class _Counter:
-    """A file that only counts."""
+    """A file that only counts the bytes written."""
 
     size = 0
 
@@ -100,7 +104,7 @@ class _Counter:
 
 
 def _slug(root):
-    """Measure what a host would pack: the environment, the code and the page's part of the export."""
+    """Measure the slug that a host would make: the environment, the code and the page's part of the export."""
     counter = _Counter()
     code = [root / name for name in ("icon_classifier", "notebooks", "requirements.txt", "Procfile", "voila.json")]
     export = [root / "export" / name for name in ("export.onnx", "card.json")]
@@ -110,19 +114,20 @@ def _slug(root):
                 slug.add(path, filter=lambda entry: None if "__pycache__" in entry.name else entry)
     found = f"{counter.size / 1e6:.0f} MB compressed, of at most {MAX_SLUG_BYTES / 1e6:.0f}"
     if counter.size > MAX_SLUG_BYTES:
-        raise Failed(found, "run this in an environment made from requirements.txt alone: fastai and PyTorch fill it")
+        raise Failed(found, "run this in an environment with requirements.txt only, without fastai and PyTorch")
     return found
 
 
 def _server(root):
-    """Start the Procfile's line, and measure its memory before and after two visitors.
+    """Run the Procfile's command, and measure its memory before and after two visitors.
 
-    PYTHONPATH is empty, as on a plain host: the line itself has to say where the package is.
+    PYTHONPATH is empty, as on a host, because the command itself should say where the package is.
     """
     began = time.monotonic()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with served(root, PYTHONPATH="", PATH=path) as (server, address):
-        seconds, taken = time.monotonic() - began, [_memory(server.pid)]
+        seconds = time.monotonic() - began
+        taken = [_memory(server.pid)]
         for _ in range(2):
             if not _responds(address):
                 raise Failed("starts, but sends no page", f"run it by hand and read its output: {procfile(root)}")
@@ -131,12 +136,12 @@ def _server(root):
     found += f"{(taken[2] - taken[1]) / capacity.MB:.0f} MB more per visitor"
     available = SMALL_HOST_MEMORY // capacity.MB
     if taken[1] + capacity.DECODE_MEMORY * capacity.MB > SMALL_HOST_MEMORY:
-        raise Failed(found, f"that and a large photo need more than {available} MB; take a larger machine")
+        raise Failed(found, f"this and decoding a large photo need more than {available} MB: use a larger machine")
     return f"{found}; {_capacity(root)} visitors at a time with {available} MB"
 
 
 def _capacity(root):
-    """Return how many visitors at a time a small dyno can serve."""
+    """Return the number of visitors that a small dyno can serve at a time."""
     try:
         with closing(ForkServerClient(exports_of([root / "notebooks/icon_classifier.ipynb"]))) as client:
             client.wait()
@@ -152,14 +157,17 @@ def procfile(root):
 
 @contextmanager
 def served(root, line=None, ready="voila/static/voila.js", log=subprocess.DEVNULL, **environment):
-    """Run the Procfile's line in `root` as a host does, PORT set; yield the process and its address once it responds.
+    """Run the Procfile's command in `root` as a host does; yield the process and its address once it responds.
 
-    `line` and `ready` (an address below the server's) serve something else than the page. Raises `Failed`.
+    line: another command to run. It listens at the port in the environment variable PORT.
+    ready: a path below the address, to which the server responds when it has started.
+    log: the file for its output. environment: further environment variables. Raises `Failed`.
     """
     with socket.socket() as probe:
         probe.bind(("", 0))
         port = probe.getsockname()[1]
-    line, address = line or procfile(root), f"http://127.0.0.1:{port}/"
+    line = line or procfile(root)
+    address = f"http://127.0.0.1:{port}/"
     server = subprocess.Popen(
         ["sh", "-c", f"exec {line}"],
         cwd=root,
@@ -176,14 +184,14 @@ def served(root, line=None, ready="voila/static/voila.js", log=subprocess.DEVNUL
             time.sleep(0.1)
         yield server, address
     finally:
-        if server.poll() is None:  # it may have ended by itself
+        if server.poll() is None:  # it may have ended already
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)
 
 
 def _responds(address):
     try:
-        request = urllib.request.Request(address, headers={"Accept": "text/html"})  # otherwise no kernel is started
+        request = urllib.request.Request(address, headers={"Accept": "text/html"})  # without it, no kernel is started
         with urllib.request.urlopen(request, timeout=START_TIMEOUT) as response:
             return bool(response.read())
     except OSError:

@@ -1,4 +1,4 @@
-"""The kernel provisioner: starts a visitor's kernel by a fork, or as an ordinary process where that is impossible."""
+"""Define the kernel provisioner, which forks a visitor's kernel, or starts an ordinary process if it cannot fork."""
 
 import os
 import select
@@ -11,9 +11,9 @@ from tornado.web import HTTPError
 
 
 class ForkProvisioner(LocalProvisioner):
-    """Starts a kernel by a fork of the fork server; where that fails, as an ordinary process.
+    """Forks a kernel from the fork server, or starts an ordinary process if this is impossible.
 
-    fork_pool: the `ForkPool` that forks; None for ordinary processes only.
+    fork_pool: the `ForkPool`, or None for ordinary processes only.
     """
 
     def __init__(self, *, fork_pool=None, **kwargs):
@@ -21,7 +21,7 @@ class ForkProvisioner(LocalProvisioner):
         self.fork_pool = fork_pool
 
     async def launch_kernel(self, cmd, **kwargs):
-        """Start the kernel; raises HTTP error 503 if the system cannot start another process."""
+        """Start the kernel. Raises HTTP error 503 if the system cannot start another process."""
         forked = await self._fork(cmd, kwargs.get("env") or dict(os.environ), kwargs.get("cwd") or os.getcwd())
         if forked is None:
             return await super().launch_kernel(cmd, **kwargs)
@@ -37,14 +37,14 @@ class ForkProvisioner(LocalProvisioner):
         try:
             return await self.fork_pool.fork(args, env, cwd)
         except OSError as error:
-            self.log.warning("A visitor is asked to wait because no further process can be started: %s.", error)
+            self.log.warning("A visitor has to wait because the system cannot start another process: %s.", error)
             raise HTTPError(503) from error
 
 
 class ForkedProcess:
-    """A kernel that is the fork server's child, with the part of `subprocess.Popen` that provisioners use.
+    """A kernel that is a child of the fork server, with the part of `subprocess.Popen` that provisioners use.
 
-    A pidfd stays bound to its process: a signal cannot reach another process that got the same pid later.
+    A pidfd stays bound to its process, so a signal cannot reach another process that gets the same pid later.
     """
 
     stdin = stdout = stderr = None
@@ -72,7 +72,7 @@ class ForkedProcess:
         if self.poll() is None:
             try:
                 signal.pidfd_send_signal(self._pidfd, number)
-            except ProcessLookupError:  # it has ended since
+            except ProcessLookupError:  # it ended in the meantime
                 pass
 
     def kill(self):
@@ -83,7 +83,7 @@ class ForkedProcess:
 
 
 def kernel_arguments(cmd):
-    """Return a kernelspec's arguments after `python -m ipykernel_launcher`; None for other commands and Pythons."""
+    """Return a kernelspec's arguments after `python -m ipykernel_launcher`; None for other commands or interpreters."""
     folder = os.path.realpath(os.path.dirname(cmd[0])) if cmd else None
     if folder != os.path.realpath(os.path.dirname(sys.executable)) or "ipykernel_launcher" not in cmd:
         return None

@@ -1,4 +1,4 @@
-"""One record per visit: whether its page is being sent, is connected, or has not been heard of for a while."""
+"""Record per visit whether its page is being sent, has connected, and when it was last heard of."""
 
 import asyncio
 import math
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Visit:
-    """What is known of a visitor's page."""
+    """The state of a visitor's page."""
 
-    page: asyncio.Task | None  # sends it, until it has been sent
-    started: bool = False  # whether there is a kernel
-    connected: bool = False  # whether the page ever was, to its kernel
+    page: asyncio.Task | None  # the task that sends the page; None once the page has been sent
+    started: bool = False  # whether the kernel has started
+    connected: bool = False  # whether the page ever connected to its kernel
     left: bool = False  # whether the visitor left before the page was sent
-    heard: float = field(default_factory=time.monotonic)  # when it last was
+    heard: float = field(default_factory=time.monotonic)  # the time of the last sign of life
 
     def hear(self):
         self.heard = time.monotonic()
@@ -24,14 +24,14 @@ class Visit:
         self.hear()
 
     def absent(self):
-        """For how many seconds nothing was heard of the page: 0 while it is sent, infinite once its visitor left."""
+        """Return the seconds since the last sign of life: 0 while the page is being sent, infinity if they left."""
         if self.left:
             return math.inf
         return 0 if self.page else time.monotonic() - self.heard
 
 
 class Visits(dict):
-    """The visits, by the ids of their kernels: from the request for a kernel until its end begins."""
+    """The visits by the ids of their kernels. A visit lasts from the request for a kernel until the kernel is ended."""
 
     def begin(self, kernel_id, page):
         """Add and return the visit for which the task `page` sends the page."""
@@ -40,22 +40,22 @@ class Visits(dict):
         return visit
 
     def hear(self, kernel_id, connected=False):
-        """Note that a page is there; `connected`: and has connected to its kernel."""
+        """Record a sign of life of a page. `connected`: whether it has connected to its kernel."""
         if visit := self.get(kernel_id):
             visit.hear()
             visit.connected |= connected
 
     def leave(self, page):
-        """Note that a visitor left while the task `page` was at work."""
+        """Record that a visitor left while the task `page` was sending their page."""
         for visit in self.values():
             visit.left |= visit.page is page
 
     def longest_absent(self, seconds):
-        """The kernel whose page never connected and was not heard of for longest, for more than `seconds`; or None.
+        """Return the kernel whose page never connected and has been silent longest, for more than `seconds`; or None.
 
-        That is a program's, or an aborted visit's: a browser asks for its kernel every five seconds, however slowly it
-        loads the page.
+        Such a visit came from a program, or was aborted: while a browser loads the page, it polls the kernel every five
+        seconds.
         """
-        absent = {it: visit.absent() for it, visit in self.items() if visit.started and not visit.connected}
+        absent = {key: visit.absent() for key, visit in self.items() if visit.started and not visit.connected}
         kernel_id = max(absent, key=absent.get, default=None)
         return kernel_id if absent.get(kernel_id, 0) > seconds else None

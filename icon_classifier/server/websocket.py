@@ -1,4 +1,4 @@
-"""The WebSocket between a page and its kernel: drops damaged messages and bounds what one visitor can use."""
+"""Define the WebSocket between a page and its kernel, which rejects damaged messages and limits a visitor's memory."""
 
 import asyncio
 
@@ -9,34 +9,35 @@ from traitlets import Integer
 from . import capacity
 from .jupyter_internals import connections_to
 
-MAX_PARTS = 1000  # of a message; Jupyter's have about seven
+MAX_PARTS = 1000  # of a message; Jupyter's messages have about seven
 
 
 class VisitorWebsocketConnection(ZMQChannelsWebsocketConnection):
-    """Rejects damaged messages; Jupyter itself drops those that visitors may not send.
+    """Rejects damaged messages, and limits the memory that one visitor can use on the server.
 
-    It also bounds what one visitor can make the server keep: the server has no memory to spare.
+    Voila itself drops the types of messages that visitors may not send.
     """
 
-    max_connections = Integer(4, config=True, help="The most connections to one kernel; a page has one.")
+    max_connections = Integer(4, config=True, help="The maximum number of connections to one kernel; a page has one.")
 
     def connect(self):
-        """Connect to the kernel, or close the connection if the kernel has `max_connections` already."""
-        kernels, stream = self.multi_kernel_manager, self.websocket_handler.ws_connection.stream
+        """Connect to the kernel, or close the connection if the kernel already has `max_connections`."""
+        kernels = self.multi_kernel_manager
+        stream = self.websocket_handler.ws_connection.stream
         stream.max_write_buffer_size = capacity.MAX_PENDING_BYTES
         if connections_to(kernels, self.kernel_id) < self.max_connections:
             return super().connect()
-        kernels.notify_connect(self.kernel_id)  # because its end is counted too
+        kernels.notify_connect(self.kernel_id)  # because its end will be counted as well
         self.websocket_handler.close(1013, "There are too many connections to this page.")
         return asyncio.sleep(0)
 
     def create_stream(self):
         super().create_stream()
-        for name in ("iopub", "stdin"):  # these only listen; what is sent to them would be queued for ever
+        for name in ("iopub", "stdin"):  # these channels only receive; a message sent to them would be queued for ever
             self.channels[name].send_multipart = lambda *_args, **_options: None
 
     def handle_outgoing_message(self, stream, outgoing_msg):
-        """Pass on a kernel's message; close the connection if the page does not read (backpressure)."""
+        """Pass on a kernel's message. Close the connection if the page does not read (backpressure)."""
         try:
             super().handle_outgoing_message(stream, outgoing_msg)
         except StreamBufferFullError:
@@ -46,17 +47,17 @@ class VisitorWebsocketConnection(ZMQChannelsWebsocketConnection):
             self.websocket_handler.ws_connection.stream.close()
 
     def handle_incoming_message(self, incoming_msg):
-        """Pass a page's message on; close the connection if the message cannot be parsed."""
+        """Pass on a page's message. Close the connection if the message cannot be parsed."""
         try:
             if isinstance(incoming_msg, bytes):
                 self._check_parts(incoming_msg)
             super().handle_incoming_message(incoming_msg)
-        except Exception as error:  # the bytes of a hostile client can raise anything
+        except Exception as error:  # untrusted bytes can raise anything
             self.log.warning("Damaged message to kernel %s: %s", self.kernel_id, type(error).__name__)
             self.websocket_handler.close(1003)
 
     def _check_parts(self, frame):
-        """Check the number of parts at a frame's beginning. Jupyter trusts it and allocates a list of that length."""
+        """Check the number of parts at the beginning of a frame, because Jupyter allocates a list of that length."""
         size, order = (8, "little") if self.subprotocol else (4, "big")
         if not 0 < int.from_bytes(frame[:size], order) < min(len(frame) // size, MAX_PARTS):
             raise ValueError("wrong number of parts")

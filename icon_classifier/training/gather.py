@@ -27,9 +27,11 @@ from ..dataset.ingest import list_links, take
 from ..images import ImageError, open_image
 
 # %% ../../notebooks/library/01_gather.ipynb #d826c47f
+from ..errors import IconClassifierError
+
 MINIMUM = 5 # photos of each label: fewer cannot be both learned from and checked on
 
-class PhotosError(ValueError):
+class PhotosError(IconClassifierError, ValueError):
     "The photos are not enough to train on; the message says what is missing"
 
 def split_of_its_own(

@@ -248,7 +248,7 @@ def test_files_of_forty_megabytes(page, drawing, tmp_path):
     upload(page, tmp_path / "star.bmp", tmp_path / "film.mp4")
     press(page)
     expect(prediction(page)).to_contain_text("Prediction: star")
-    expect(page.locator(".icon-problem")).to_contain_text("not a picture that I can read")
+    expect(page.locator(".icon-problem")).to_contain_text("not a picture in a supported format")
     assert max(sizes) < 9_000_000
 
 
