@@ -110,10 +110,10 @@ def test_few_photos_train_in_smaller_batches(tmp_path, number):
     assert (tmp_path / "export/export.pkl").exists()
 
 
-def test_a_label_that_no_validation_picture_shows_is_named():
+def test_a_label_without_validation_images_is_named():
     files = [Path(f"photos/pets/{label}/{i}.jpg") for label in ("cat", "dog") for i in range(3)]
     dls = SimpleNamespace(vocab=["cat", "dog", "owl"], valid_ds=SimpleNamespace(items=files[:4]))
-    assert "No picture to check on shows owl: how often the model errs there stays unknown" in unchecked(dls)
+    assert "No validation image shows owl, so the error rate says nothing about that" in unchecked(dls)
     dls.vocab = ["cat", "dog"]
     assert unchecked(dls) == ""
 
