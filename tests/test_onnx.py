@@ -79,7 +79,7 @@ def planted(photos, item, batch, arch, images):
     from fastai.vision import all as fv
 
     from icon_classifier.model.network import Network, parts
-    from icon_classifier.training.judge import features_and_scores
+    from icon_classifier.training.judge import features_and_scores, fit_ood_detector, layers_and_scores
 
     block = fv.DataBlock(
         (fv.ImageBlock, fv.CategoryBlock),
@@ -101,9 +101,9 @@ def planted(photos, item, batch, arch, images):
         last = learn.model[1][-1] = torch.nn.Linear(*weight.T.shape)
         last.weight.copy_(weight)
         last.bias.copy_(-weight @ given.mean(0))
-        _, _, components = torch.linalg.svd(features - features.mean(0), full_matrices=False)
-    learn.ood_detector = dict(mean=features.mean(0), components=components[:10].clone(), weight=1.0, threshold=0.0)
-    ood_scores = Network(learn.model, learn.ood_detector).ood_score(*features_and_scores(learn, images)).sort().values
+    fit_ood_detector(learn)
+    network = Network(learn.model, learn.ood_detector)
+    ood_scores = network.ood_score(layers_and_scores(learn, images)[0]).sort().values
     middle = slice(len(ood_scores) // 3, 2 * len(ood_scores) // 3)
     gap = middle.start + int((ood_scores[1:] - ood_scores[:-1])[middle].argmax())
     learn.ood_detector["threshold"] = float(ood_scores[gap : gap + 2].mean())  # where rounding moves nothing across

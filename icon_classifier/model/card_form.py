@@ -46,6 +46,7 @@ _JSON_TYPES = {
 }
 TEMPERATURE = {"temperature": NUMBER, "after": NUMBER}
 AUROC = {"auroc": NUMBER, "interval": PAIR, "others": int, "refused": int}
+KEPT = {"kept": int, "share": NUMBER, "share_interval": PAIR}
 REASON = {"reason": str}
 
 
@@ -109,7 +110,7 @@ def _check_figures(figures):
     if calibration := figures.get("calibration"):
         check_form(calibration, TEMPERATURE if "after" in calibration else REASON, "figures.calibration")
     if ood := figures.get("ood"):
-        form = REASON if "reason" in ood else {"kept": int}
+        form = REASON if "reason" in ood else KEPT
         check_form(ood, {**form, **(AUROC if "auroc" in ood else {})}, "figures.ood")
 
 

@@ -13,6 +13,8 @@ _SOURCES = {"sample": " drawn by the project", "search": " found by a search eng
 def facts(card):
     """Return the facts of a `Card` as a list of sentences, each figure with its uncertainty and its data."""
     found = [f"This model tells apart {in_words(card.labels)}. It has no other labels."]
+    if not card.detects_ood():
+        found.append("A picture of anything else may get one of these labels too, with a high probability.")
     if card.training:
         found.append(_training_in_words(card.training, card.figures.get("photos")))
     if error := card.figures.get("error"):
@@ -80,13 +82,16 @@ def _calibration_in_words(figures):
 def _ood_in_words(figures):
     if "reason" in figures:
         return f"It cannot detect pictures of something else: {figures['reason']}."
-    kept = f"It accepted {figures['kept']} of {figures['photos']} validation photos as in distribution"
+    low, high = figures["share_interval"]
+    kept = (
+        f"It accepts about {figures['share']:.0%} of new pictures of its labels (with 95 % confidence between "
+        f"{low:.0%} and {high:.0%}, from {figures['photos']} validation photos)"
+    )
     if "auroc" not in figures:
         return f"{kept}. How well it detects pictures of something else was not measured."
     low, high = figures["interval"]
-    refused = f"detected {figures['refused']} of {figures['others']} pictures of something else"
-    confidence = f"with 95 % confidence between {low:.3f} and {high:.3f}"
-    return f"{kept} and {refused} (AUROC {figures['auroc']:.3f}, {confidence})."
+    detected = f"It detected {figures['refused']} of {figures['others']} pictures of something else"
+    return f"{kept}. {detected} (AUROC {figures['auroc']:.3f}, with 95 % confidence between {low:.3f} and {high:.3f})."
 
 
 def onnx_in_words(onnx):

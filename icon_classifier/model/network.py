@@ -2,7 +2,6 @@
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 
 def parts(model):
@@ -19,6 +18,19 @@ def parts(model):
 
 
 MAX_ABLATED = 2**26  # numbers in the feature maps of one image with each cell removed in turn: 268 MB
+HIDDEN_WEIGHT = 0.5  # of the hidden layer in the OOD score; 0.25 to 1 differ little
+
+
+def nearest_distance(values, layer):
+    """Return 1 minus the cosine similarity of each of `values` (n, values) to the nearest training photo: (n).
+
+    layer: `projection` (values, rank) onto the directions in which the training photos vary most, and `photos` (m,
+        rank), their unit-length activations in these directions. What an image has in other directions makes it
+        less similar. The method is that of Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors"
+        (2022), for the first neighbour.
+    """
+    unit = values / values.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    return 1 - ((unit @ layer["projection"]) @ layer["photos"].T).max(1).values
 
 
 class Network(nn.Module):
@@ -31,10 +43,8 @@ class Network(nn.Module):
     - ablated (n, height, width, labels), if this takes at most `MAX_ABLATED` numbers per image: the scores when that
       cell of the feature map is set to zero
 
-    ood_detector: what `fit_ood_detector` returned: the `mean` of the training photos' features, their principal
-        `components` (n, features), `weight` and `threshold`. The score is that of ViM (Wang et al., "ViM:
-        Out-Of-Distribution with Virtual-logit Matching", 2022): `weight` times the length of the residual of the
-        features, minus the logarithm of the sum of the exponentiated scores. The features are those after pooling.
+    ood_detector: what `fit_ood_detector` found (see `nearest_distance`): `layers`, a dict for each of `Network.layers`
+        with the `mean` and `std` of the validation photos' distances, and the `threshold` of the score.
 
     The ablation is occlusion (Zeiler and Fergus, 2014), applied to the feature map instead of the image. It needs one
     pass of the head per cell, and the body runs only once.
@@ -51,10 +61,10 @@ class Network(nn.Module):
             return {"scores": self.model(images)}
         body, pool, head = self.parts
         maps = body(images)
-        features = pool(maps)
-        found = {"scores": head(features)}
+        layers = self.layers(pool(maps))
+        found = {"scores": head[-1](layers[1]) if len(layers) > 1 else head(layers[0])}
         if self.ood_detector:
-            found["ood_score"] = self.ood_score(features, found["scores"]) - self.ood_detector["threshold"]
+            found["ood_score"] = self.ood_score(layers) - self.ood_detector["threshold"]
         if maps.ndim == 4:
             _, channels, height, width = map(int, maps.shape)
             if 0 < channels * (height * width) ** 2 <= MAX_ABLATED:
@@ -63,9 +73,23 @@ class Network(nn.Module):
                 found["ablated"] = head(pool(ablated)).reshape(-1, height, width, int(found["scores"].shape[1]))
         return found
 
-    def ood_score(self, features, scores):
-        """Return the ViM score (n) for features (n, features) and scores (n, labels); high values are OOD."""
-        centred = features - self.ood_detector["mean"]
-        explained = functional.linear(centred, self.ood_detector["components"])
-        rest = (centred.square().sum(1) - explained.square().sum(1)).clamp(min=0).sqrt()
-        return self.ood_detector["weight"] * rest - torch.logsumexp(scores, 1)
+    def layers(self, features):
+        """Return the activations that the OOD score is made of: a list of one or two tensors (n, values).
+
+        They are the pooled `features`, and the input of the last linear layer if the head has a hidden layer.
+        """
+        head = self.parts[2]
+        linear = [isinstance(layer, nn.Linear) for layer in head]
+        return [features, head[:-1](features)] if linear[-1] and sum(linear) > 1 else [features]
+
+    def ood_score(self, layers):
+        """Return the OOD score (n) of an image's `layers` (see above); high values are out of distribution.
+
+        It is the distance to the nearest training photo, standardized on the validation photos. The hidden layer can
+        only raise it, because a network that has learned little gives much the same activations for everything.
+        """
+        first, *others = (
+            (nearest_distance(values, layer) - layer["mean"]) / layer["std"]
+            for values, layer in zip(layers, self.ood_detector["layers"], strict=True)
+        )
+        return first + sum(HIDDEN_WEIGHT * other.clamp(min=0) for other in others)
