@@ -142,7 +142,7 @@ MIN_OOD_PHOTOS = 20   # validation photos: with fewer, no threshold keeps that s
 
 def fit_threshold(
     scores # OOD scores of the validation photos, which training has not used
-) -> tuple: # The threshold, and a dict: how many photos it `kept`, and the `share` of new ones, with its interval
+) -> tuple: # The threshold, and a dict: how many photos it `kept`, and the `share` of new ones at least, with its interval
     "Choose a threshold that keeps `OOD_KEPT_SHARE` of new images of the labels"
     n = len(scores)
     rank = min(n, math.ceil(OOD_KEPT_SHARE*(n + 1)))
