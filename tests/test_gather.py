@@ -165,7 +165,7 @@ def test_host_with_long_retry_after_is_skipped(tmp_path):
         assert gather_from(links, tmp_path / "photos", allow_hosts=[host.netloc]) == {"star": 0}
         assert sum(host.asked.values()) <= 12
         reasons = {row["reason"] for row in Manifest(tmp_path / "photos").rows}
-        assert any("asks for 86400 s of rest" in reason for reason in reasons)
+        assert any("asks to wait 86400 s" in reason for reason in reasons)
         before = sum(host.asked.values())
         gather_from(links, tmp_path / "photos", allow_hosts=[host.netloc])  # later, it is asked again
         assert sum(host.asked.values()) > before

@@ -231,7 +231,7 @@ def test_image_in_both_splits_is_kept_in_train(tmp_path):
 
 
 def photo_of(out, url):
-    """Return the file and the reason of the row whose address or path ends with `url`."""
+    """Return the decision and the folder of the row whose address or path ends with `url`."""
     (row,) = [
         row for row in Manifest(out).rows if row["url"].endswith(url) and not row["reason"].startswith("The same a")
     ]
