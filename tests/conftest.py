@@ -1,4 +1,4 @@
-"""What several tests share: the notebook run once on the sample, and the page of its export served to a browser."""
+"""Shared fixtures: an export that train.ipynb made from the sample once, and its page, served to a browser."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def run_notebook(folder, **parameters):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """A folder as a host has it: the page's files, and an export that train.ipynb made there from the sample."""
+    """Return a folder as on a host: the files of the page, and an export that train.ipynb made from the sample."""
     folder = tmp_path_factory.mktemp("site")
     run_notebook(folder)
     return furnish(folder)
@@ -38,7 +38,7 @@ def site(tmp_path_factory):
 
 @cache
 def surest(site, label):
-    """The path of the validation drawing of `label` that the model in `site` is surest of.
+    """Return the path of the validation drawing of `label` with the highest probability.
 
     Each training finds another network, and each network errs on other drawings.
     """
@@ -57,7 +57,7 @@ def surest(site, label):
 
 @pytest.fixture
 def drawing(site):
-    """Gives the path of a drawing that the model surely knows, by its label."""
+    """Return a function from a label to the path of a drawing that the model classifies with certainty."""
     return partial(surest, site)
 
 
@@ -73,7 +73,7 @@ def browser():
 
 
 def furnish(folder):
-    """Copy what a host needs to serve the page into `folder`."""
+    """Copy the files that a host needs to serve the page into `folder`."""
     (folder / "notebooks").mkdir(exist_ok=True)
     for name in ("Procfile", "voila.json", "requirements.txt", "runtime.txt", "notebooks/icon_classifier.ipynb"):
         shutil.copy(ROOT / name, folder / name)
@@ -82,7 +82,7 @@ def furnish(folder):
 
 @contextmanager
 def serve(folder, environment, line=None, ready="voila/static/voila.js", more="", **variables):
-    """Run the Procfile's line in `folder` as Heroku does, PYTHONPATH the code's root; yield the address.
+    """Run the Procfile's command in `folder` as Heroku does, with PYTHONPATH the code's root; yield the address.
 
     `line` and `ready` (an address below the server's that answers once it is up) serve something else than the page;
     `more` are arguments for the end of the line, `variables` more of the environment.
@@ -100,7 +100,7 @@ def serve(folder, environment, line=None, ready="voila/static/voila.js", more=""
 
 
 def python(*args, environment=None, **options):
-    """Run a Python, of this environment or of the named one, with the project's root on its path."""
+    """Run the Python of this or the named environment, with the project's root on its path."""
     interpreter = ROOT / environment / "bin/python" if environment else sys.executable
     env = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
     return subprocess.run([str(interpreter), *args], capture_output=True, text=True, env=env, **options)

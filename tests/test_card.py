@@ -1,4 +1,4 @@
-"""card, card_text and statistics: what is written is read, damage is refused in words, and intervals are right."""
+"""card, card_text and statistics: a round trip, refusal of damaged cards, and correct intervals."""
 
 import json
 from dataclasses import replace
@@ -62,7 +62,7 @@ def test_round_trip(tmp_path):
         lambda card: json.dumps({**card, "onnx": {"sha256": "0", "int8": {}}}),
     ],
 )
-def test_a_damaged_card_is_refused_in_words(tmp_path, damage):
+def test_damaged_card_is_refused_with_a_reason(tmp_path, damage):
     path = tmp_path / "card.json"
     CARD.write(path)
     hurt = damage(json.loads(path.read_text()))
@@ -71,8 +71,8 @@ def test_a_damaged_card_is_refused_in_words(tmp_path, damage):
         Card.read(path)
 
 
-def test_facts_say_what_they_rest_on():
-    """Each figure with its number of pictures, what is missing left out, and reasons where there is no figure."""
+def test_facts_give_their_data():
+    """Each figure comes with its number of photos; unknown figures are left out, or their reason is given."""
     text = "\n".join(facts(CARD))
     assert "6 of 90 (6.7%, with 95 % confidence between 3.1% and 13.8%)" in text and "None" not in text
     told = replace(
@@ -89,7 +89,7 @@ def test_facts_say_what_they_rest_on():
     assert len(facts(bare)) == 2 and "bell and Beyoncé" in facts(bare)[0] and "anything else" in facts(bare)[1]
 
 
-def test_prose_is_markdown_with_the_files_there_are():
+def test_model_card_lists_existing_files():
     prose = model_card(CARD)
     assert prose.startswith("# bell and Beyoncé") and "![" not in prose and "export.onnx" not in prose
     onnx = {"sha256": "0", "precision": "int8", "difference": 1e-6}
@@ -98,7 +98,7 @@ def test_prose_is_markdown_with_the_files_there_are():
     assert "![The confusion matrix](matrix.png)" in prose and "same label as in fp32 for 100.0% of 90 " in prose
 
 
-def test_a_refusal_names_the_field(tmp_path):
+def test_error_names_the_field(tmp_path):
     CARD.write(tmp_path / "card.json")
     card = json.loads((tmp_path / "card.json").read_text())
     card["figures"]["error"]["rate"] = "6 %"
@@ -110,14 +110,14 @@ def test_a_refusal_names_the_field(tmp_path):
         Card.read(tmp_path / "card.json")
 
 
-def test_a_missing_card_is_no_damage(tmp_path):
+def test_missing_card_raises_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         Card.read(tmp_path / "card.json")
 
 
 @pytest.mark.parametrize(("errors", "photos"), [(6, 90), (1, 2), (0, 10), (180, 180)])
 def test_error_figure(errors, photos):
-    """Wilson's bounds are the rates from which the observed one lies just 1.96 standard errors away."""
+    """Wilson's bounds are the rates that are 1.96 standard errors away from the observed one."""
     figure = error_figure(errors, photos)
     assert figure["rate"] == errors / photos
     low, high = figure["interval"]
@@ -129,13 +129,13 @@ def test_error_figure(errors, photos):
 
 
 @pytest.mark.parametrize(("errors", "photos"), [(1, 0), (0, 0), (-1, 5), (6, 5)])
-def test_no_figure_from_nothing(errors, photos):
+def test_error_figure_rejects_invalid_counts(errors, photos):
     with pytest.raises(ValueError):
         error_figure(errors, photos)
 
 
 def test_auroc_interval():
-    """Hanley and McNeil derived it for scores with exponential distributions: drawn from those, AUROCs spread so."""
+    """The interval matches the spread of AUROCs for exponential scores, for which Hanley and McNeil derived it."""
     rng = np.random.default_rng(0)
     negatives, positives = rng.exponential(1, (4000, 58, 1)), rng.exponential(5, (4000, 1, 51))
     drawn = (negatives < positives).mean((1, 2))

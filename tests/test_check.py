@@ -1,4 +1,4 @@
-"""icon-classifier check: what a host would find, measured here, and what to do about each failure."""
+"""icon-classifier check: each check of the project, and what to do about each failure."""
 
 import re
 import shutil
@@ -16,8 +16,8 @@ def project(site, tmp_path):
     return furnish(tmp_path)
 
 
-def test_where_all_is_well(project):
-    """In the environment that requirements.txt makes; the slug is at most 130 MB, and visitors fit into 512 MB."""
+def test_checks_pass_in_the_page_environment(project):
+    """In the environment of requirements.txt, the slug has at most 130 MB, and visitors fit into 512 MB."""
     run = python("-m", "icon_classifier", "check", str(project), environment=".venv-page")
     assert run.returncode == 0, run.stdout + run.stderr
     lines = run.stdout.splitlines()
@@ -51,14 +51,14 @@ def test_failures_say_what_to_do(project, examine, spoil, found, todo):
     assert todo in failure.value.todo
 
 
-def test_too_large_a_slug_fails(project, monkeypatch):
+def test_too_large_slug_fails(project, monkeypatch):
     monkeypatch.setattr(preflight, "MAX_SLUG_BYTES", 1000)
     monkeypatch.setattr(preflight.sysconfig, "get_path", lambda _: str(project / "notebooks"))
     with pytest.raises(preflight.Failed, match="MB compressed, of at most 0"):
         preflight._slug(project)
 
 
-def test_a_failure_is_a_line_and_an_exit_code(project):
+def test_failure_is_a_line_and_an_exit_code(project):
     (project / "runtime.txt").write_text("python-2.7\n")
     for name in ("requirements.txt", "Procfile"):
         (project / name).write_text("web: false\n" if name == "Procfile" else "")

@@ -1,4 +1,4 @@
-"""classifier.py: an export read back, and every way in which it cannot be."""
+"""classifier.py: loading an export, and each error that loading can raise."""
 
 import json
 import pickle
@@ -16,7 +16,7 @@ def export(site, tmp_path):
     return shutil.copytree(site / "export", tmp_path / "export")
 
 
-def test_it_names_pictures(site):
+def test_predicts_labels(site):
     classifier = load_classifier(site / "export/export.pkl")
     images = sorted((site / "photos/sample/valid").rglob("*.png"))
     predictions = [classifier.predict(image.read_bytes()) for image in images]
@@ -28,7 +28,7 @@ def test_it_names_pictures(site):
         assert prediction.probability == max(prediction.probabilities.values())
 
 
-def test_what_is_no_picture_is_refused(site):
+def test_bytes_that_are_no_image_are_refused(site):
     with pytest.raises(ImageError):
         load_classifier(site / "export/export.pkl").predict(b"<html>")
 
@@ -39,7 +39,7 @@ def test_modes_and_shapes(site, mode):
     assert classifier.predict(Image.new("RGB", (900, 31), "navy").convert(mode)).label in classifier.labels
 
 
-def test_the_card_comes_along_until_it_is_stale(export):
+def test_card_is_loaded_if_it_matches_the_pickle(export):
     assert load_classifier(export / "export.pkl").card.labels == ("bell", "heart", "star")
     card = json.loads((export / "card.json").read_text())
     (export / "card.json").write_text(json.dumps({**card, "sha256": "0" * 64}))
@@ -48,13 +48,13 @@ def test_the_card_comes_along_until_it_is_stale(export):
     assert load_classifier(export / "export.pkl").card is None
 
 
-def test_no_export(tmp_path):
+def test_missing_export_says_what_to_do(tmp_path):
     with pytest.raises(ExportError, match="make train"):
         load_classifier(tmp_path / "export.pkl")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps({"a": 1}), "truncated"])
-def test_a_damaged_export_is_refused_in_words(export, content):
+def test_damaged_export_is_refused_with_a_reason(export, content):
     path = export / "export.pkl"
     path.write_bytes(path.read_bytes()[:100_000] if content == "truncated" else content)
     with pytest.raises(ExportError, match="not a fastai image classifier"):

@@ -1,4 +1,4 @@
-"""The command line: a line a picture, errors in a sentence on stderr, exit codes for scripts."""
+"""The command line: one line per image, errors on stderr, exit codes for scripts."""
 
 import json
 
@@ -13,7 +13,7 @@ def run(*args, cwd=None, environment=".venv-page"):
 
 
 def test_predict(site, drawing, tmp_path):
-    """A line per picture; those that the model does not know are marked as the classifier itself marks them."""
+    """One line per image; images that are out of distribution are marked."""
     star = drawing("star")
     bad = tmp_path / "bad.png"
     bad.write_text("<html>")
@@ -46,7 +46,7 @@ def test_card(site, tmp_path):
         (".venv", "export/nothing.pkl", "There is no file"),
     ],
 )
-def test_compile_refuses_in_words(site, environment, file, sentence):
+def test_compile_refuses_with_a_reason(site, environment, file, sentence):
     refused = run("compile", site / file, environment=environment)
     assert refused.returncode == 2 and sentence in refused.stderr and "Traceback" not in refused.stderr
 

@@ -1,4 +1,4 @@
-"""Addresses: what a host is really asked for, seen by a socket server that writes down each request as it comes."""
+"""Addresses: the requests that a host receives, recorded by a socket server."""
 
 import socket
 import socketserver
@@ -17,7 +17,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 class Recorder(socketserver.StreamRequestHandler):
-    """Answers the first request with `server.header`, each later one without; closes the connection after it."""
+    """Responds to the first request with `server.header`, and to later ones without; then closes the connection."""
 
     def handle(self):
         head = b""
@@ -35,7 +35,7 @@ class Recorder(socketserver.StreamRequestHandler):
 
 @contextmanager
 def recorder(header=b"", family=socket.AF_INET):
-    """A host; `targets` and `hosts` are what it is asked for, `netloc` where."""
+    """A host at `netloc`, which records the `targets` and `hosts` of its requests."""
     kind = type("Server", (Server,), {"address_family": family})
     with kind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), Recorder) as server:
         host, server.port = server.server_address[:2]
@@ -73,7 +73,7 @@ def fetch(server, url):
         ("/ä.jpg?ö", "/%C3%A4.jpg?%C3%B6"),
     ],
 )
-def test_a_host_is_asked_for_what_the_address_says(path, target):
+def test_request_has_the_path_of_the_address(path, target):
     with recorder() as host:
         assert fetch(host, f"http://{host.netloc}{path}").status == 200
         assert host.targets == [target] and host.hosts == [host.netloc]
@@ -97,7 +97,7 @@ def test_a_host_is_asked_for_what_the_address_says(path, target):
         (b"http://user:secret@HOST/new.jpg", "/new.jpg"),
     ],
 )
-def test_a_redirect_leads_where_it_says(location, target):
+def test_redirect_leads_to_its_location(location, target):
     with recorder() as host:
         host.header = b"Location: " + location.replace(b"HOST", host.netloc.encode()) + b"\r\n"
         assert fetch(host, f"http://{host.netloc}/folder/old.jpg;v=1?size=1").status == 200
@@ -107,14 +107,14 @@ def test_a_redirect_leads_where_it_says(location, target):
 @pytest.mark.parametrize(
     "location", [b"ftp://elsewhere/x", b"javascript:x", b"http://[::1", b"https://", b"//h:99999/"]
 )
-def test_a_redirect_to_no_address_is_said_with_what_it_was(location):
+def test_redirect_to_an_invalid_address_is_reported(location):
     with recorder(b"Location: " + location + b"\r\n") as host:
         with pytest.raises(FetchError, match="is no address") as failure:
             fetch(host, f"http://{host.netloc}/")
         assert location.decode().strip("/") in str(failure.value) and len(host.targets) == 1
 
 
-def test_an_address_of_ipv6_and_one_with_a_password():
+def test_ipv6_address_and_address_with_a_password():
     with recorder() as host:
         assert fetch(host, f"http://user:secret@LOCALHOST:{host.port}/x").status == 200
         assert host.hosts == [f"localhost:{host.port}"]
@@ -124,7 +124,7 @@ def test_an_address_of_ipv6_and_one_with_a_password():
             assert host.hosts == [host.netloc]
 
 
-def test_the_bytes_of_a_header_do_not_matter():
+def test_headers_may_contain_any_bytes():
     header = b"Content-Type: Image/J\xe4\xff; x=\xc3\xa4\r\nX-Robots-Tag: \xfc\r\nRetry-After: \xb2\r\n"
     with recorder(header) as host:
         response = fetch(host, f"http://{host.netloc}/")
@@ -142,14 +142,14 @@ def test_the_bytes_of_a_header_do_not_matter():
         ("http://host.example:443/", "http://host.example:443/"),
     ],
 )
-def test_how_hosts_are_written(url, asked):
+def test_hosts_are_normalized(url, asked):
     assert as_ascii(url) == asked
 
 
 @pytest.mark.parametrize(
     "url", ["http://h:0/", "http://h:x/", "http://h:99999/", "http://ä..b/", "http://h/\ud800", ""]
 )
-def test_what_is_no_address_is_said_and_stops_no_other(url):
+def test_invalid_address_is_reported_and_stops_no_other(url):
     with recorder() as host, Fetcher(host.allowed) as fetcher:
         came = dict(fetcher.fetch_images([url, f"http://{host.netloc}/x"]))
         assert "is no address" in str(came[url]) and not came[f"http://{host.netloc}/x"].body

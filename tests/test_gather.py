@@ -1,4 +1,4 @@
-"""Gathering: links become photos, whatever the hosts do, and nothing is lost or fetched twice."""
+"""Gathering: links become photos even if hosts misbehave, and nothing is lost or fetched twice."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ TRAPS = {
 
 
 def files(folder):
-    """The photos below `folder`, excluded or not, by their paths."""
+    """Return {path: bytes} of the photos below `folder`, excluded ones included."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.jpg")}
 
 
@@ -50,7 +50,7 @@ def search_of(host, number=1000):
     return engine(icons_of(host, number))
 
 
-def test_a_hundred_links_of_which_twenty_are_traps(tmp_path):
+def test_hundred_links_with_twenty_traps(tmp_path):
     with photos() as elsewhere, photos(elsewhere=elsewhere.address) as host:
         good = [f"{host.address}/photo/heart/{i}" for i in range(80)]
         bad = [f"{host.address}/bad/{trap}/{i}" for trap, (times, _) in TRAPS.items() for i in range(times)]
@@ -81,7 +81,7 @@ def test_a_hundred_links_of_which_twenty_are_traps(tmp_path):
                 photo.load()
 
 
-def test_a_private_address_is_for_those_who_allow_it(tmp_path):
+def test_private_address_needs_permission(tmp_path):
     with photos() as elsewhere, photos(elsewhere=elsewhere.address) as host:
         links = tmp_path / "heart.txt"
         links.write_text(f"{host.address}/bad/local/0\nhttp://localhost:{host.server_port}/photo/heart/1\n")
@@ -104,8 +104,8 @@ def test_public_addresses():
     assert all(map(is_public, ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]))
 
 
-def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch):
-    """As when a name is made to resolve to both. What is connected to is what was checked: it is resolved once."""
+def test_host_with_a_private_and_a_public_address_is_refused(monkeypatch):
+    """As in a DNS rebinding attack. The name is resolved once, so that the checked address is used."""
     import socket
 
     asked = []
@@ -121,7 +121,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch):
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "file:///etc/passwd", "heart.jpg", "http://", "http://[::1/x"])
-def test_what_is_no_address_is_said(url):
+def test_invalid_address_is_reported(url):
     with Fetcher() as fetcher, pytest.raises(FetchError, match="no address"):
         fetcher.fetch(url)
 
@@ -140,12 +140,12 @@ def test_what_is_no_address_is_said(url):
         ([], ""),
     ],
 )
-def test_whose_owner_does_not_want_it(values, rule):
+def test_x_robots_tag_rules(values, rule):
     assert unwanted(values) == rule
 
 
-def test_polite(tmp_path):
-    """At most a dozen at once at one host, under our own name; a rest that is asked for is given."""
+def test_limits_requests_per_host_and_respects_retry_after(tmp_path):
+    """A host gets at most twelve requests at a time, with our user agent, and its Retry-After is respected."""
     with photos(latency=0.05) as host:
         links = tmp_path / "star.csv"
         links.write_text(
@@ -158,21 +158,21 @@ def test_polite(tmp_path):
         assert len(host.agents) == 1 and next(iter(host.agents)).startswith("icon-classifier/")
 
 
-def test_a_host_that_wants_to_be_left_alone_is(tmp_path):
+def test_host_with_long_retry_after_is_skipped(tmp_path):
     with photos(latency=0.02) as host:
         links = tmp_path / "star.csv"
         links.write_text("\n".join(f"{host.address}/bad/closed/{i}" for i in range(60)))
         assert gather_from(links, tmp_path / "photos", allow_hosts=[host.netloc]) == {"star": 0}
         assert sum(host.asked.values()) <= 12
         reasons = {row["reason"] for row in Manifest(tmp_path / "photos").rows}
-        assert any("asks for 86400 s of rest" in reason for reason in reasons)
+        assert any("asks to wait 86400 s" in reason for reason in reasons)
         before = sum(host.asked.values())
         gather_from(links, tmp_path / "photos", allow_hosts=[host.netloc])  # later, it is asked again
         assert sum(host.asked.values()) > before
 
 
-def test_eight_times_as_fast_as_one_after_the_other(tmp_path):
-    """150 thumbnails at 200 ms each: searching, checking and writing included, against jmd_imagescraper's download."""
+def test_concurrent_download_is_eight_times_as_fast(tmp_path):
+    """150 thumbnails at 200 ms each, search and checks included, compared with jmd_imagescraper's download."""
     from jmd_imagescraper.core import download_urls
 
     with photos(latency=0.2) as host, search_of(host) as server:
@@ -222,7 +222,7 @@ def wait_for(host, requests):
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
-def test_killed_in_the_middle_it_goes_on_from_there(tmp_path, signal_):
+def test_continues_after_being_killed(tmp_path, signal_):
     with photos(latency=0.1) as host, search_of(host, 60) as server:
         run = start(server, host, tmp_path / "killed")
         wait_for(host, 50)
@@ -247,7 +247,7 @@ def test_killed_in_the_middle_it_goes_on_from_there(tmp_path, signal_):
     assert left == ["manifest.csv"]
 
 
-def test_a_full_disk_is_a_sentence_and_costs_one_picture(tmp_path):
+def test_full_disk_is_reported_and_loses_one_image(tmp_path):
     with photos() as host, search_of(host, 60) as server:
         run = start(server, host, tmp_path, size=16_000)  # the manifest outgrows this after some rows
         _, error = run.communicate(timeout=60)
@@ -262,7 +262,7 @@ def test_a_full_disk_is_a_sentence_and_costs_one_picture(tmp_path):
     assert len(files(tmp_path)) == 80
 
 
-def test_gathers_again_and_with_other_labels(tmp_path):
+def test_gathers_again_with_other_labels(tmp_path):
     with photos() as host, search_of(host) as server:
 
         def go(labels, number=12):
@@ -289,15 +289,15 @@ def test_gathers_again_and_with_other_labels(tmp_path):
         assert sum(path.startswith("heart/") for path in files(tmp_path)) == 6  # five, and my own
 
 
-def test_a_search_that_had_no_more_is_not_asked_again(tmp_path):
+def test_exhausted_search_is_not_repeated(tmp_path):
     with photos() as host, search_of(host, 7) as server:
         for _ in range(2):
             counts = gather(["heart"], tmp_path, 10, endpoint=server.address, allow_hosts=[host.netloc])
             assert counts == {"heart": 7} and server.asked["i.js"] == 1
 
 
-def test_other_filters_are_another_search(tmp_path):
-    """Photos of any licence must not stay among those that were asked for with one."""
+def test_other_filters_are_a_new_search(tmp_path):
+    """Photos with any licence are excluded when a certain licence is wanted."""
     with photos() as host:
         every = icons_of(host, 12)
         with engine(lambda query: every(query)) as server:
@@ -322,7 +322,7 @@ def test_photos_from_another_source_stay(tmp_path):
     assert {path.split("/")[0] for path in files(tmp_path / "photos")} == {"bell", "star", ".excluded"}
 
 
-def test_a_folder_that_was_deleted_is_filled_again(tmp_path):
+def test_deleted_folder_is_filled_again(tmp_path):
     import shutil
 
     with photos() as host, search_of(host) as server:
@@ -333,7 +333,7 @@ def test_a_folder_that_was_deleted_is_filled_again(tmp_path):
         assert server.asked["i.js"] == 1
 
 
-def test_what_cleaning_put_aside_stays_there(tmp_path):
+def test_photos_excluded_in_cleaning_stay_excluded(tmp_path):
     from icon_classifier.training.clean import exclude
 
     with photos() as host, search_of(host) as server:
@@ -345,7 +345,7 @@ def test_what_cleaning_put_aside_stays_there(tmp_path):
     assert count_photos(tmp_path) == {"heart": 5, "star": 6}
 
 
-def test_a_refusal_keeps_what_was_there(tmp_path):
+def test_refused_search_keeps_existing_photos(tmp_path):
     with photos() as host, engine(icons_of(host, 20), status=403, pages_before=1) as server:
         with pytest.raises(SearchRefused, match="refuses this computer's address"):
             gather(["heart", "star", "bell"], tmp_path, 10, endpoint=server.address, allow_hosts=[host.netloc])
@@ -353,7 +353,7 @@ def test_a_refusal_keeps_what_was_there(tmp_path):
         assert server.asked["i.js"] == 3  # one for heart, then jmd_imagescraper's and ddgs's for star, none for bell
 
 
-def test_nothing_found_is_said_and_the_others_go_on(tmp_path, capsys):
+def test_empty_search_is_reported_and_others_continue(tmp_path, capsys):
     with photos() as host, search_of(host) as server:
         counts = gather(["qwx", "heart"], tmp_path, 5, endpoint=server.address, allow_hosts=[host.netloc])
     assert counts == {"qwx": 0, "heart": 5}
@@ -361,7 +361,7 @@ def test_nothing_found_is_said_and_the_others_go_on(tmp_path, capsys):
     assert 'nothing was found for "qwx", so try other words' in printed and "heart: 5 photos, 5 links" in printed
 
 
-def test_better_words_keep_the_label(tmp_path):
+def test_other_search_words_keep_the_label(tmp_path):
     with photos() as host, search_of(host) as server:
         gather({"AC/DC": "star band", "drake": "heart portrait"}, tmp_path, 5, endpoint=server.address,
                allow_hosts=[host.netloc])  # fmt: skip
@@ -398,13 +398,13 @@ def test_forget(tmp_path):
     assert Counter(row["decision"] for row in Manifest(tmp_path).rows)["forgotten"] == 4
 
 
-def test_an_error_of_ones_own_is_a_sentence(tmp_path):
+def test_invalid_filter_is_reported(tmp_path):
     with pytest.raises(SearchError, match="layout should be one of All, Square, Tall, Wide"):
         gather(["heart"], tmp_path, layout="round")
 
 
-def test_the_notebook_from_a_search_to_an_export(tmp_path):
-    """train.ipynb with source = "search": the stand-in finds the sample's icons."""
+def test_train_notebook_with_a_search(tmp_path):
+    """train.ipynb with source = "search"; the stand-in finds the icons of the sample."""
     with photos() as host, search_of(host) as server:
         ran = run_notebook(
             tmp_path, source="search", labels=["heart", "star"], per_label=20, pretrained=False, size=32, epochs=1,

@@ -1,4 +1,4 @@
-"""preprocessing.visible_box and heatmap.py: the heatmap lies over that part of the picture which the network saw."""
+"""preprocessing.visible_box and heatmap.py: the heatmap covers the part of the image that the network sees."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SIZE = (240, 200)
 
 
 def ramps():
-    """A picture whose red says how far to the right a pixel is, and whose green how far down."""
+    """Return an image whose red increases to the right and whose green increases downwards."""
     across, down = (np.linspace(0, 255, n, dtype=np.float32) for n in SIZE)
     pixels = np.zeros((*SIZE[::-1], 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = across.round(), down[:, None].round()
@@ -20,8 +20,8 @@ def ramps():
 
 
 @pytest.mark.parametrize("how", ["RandomResizedCrop", "crop", "squish"])
-def test_seen_is_what_prepare_takes(how):
-    """The colours of the network's outermost columns and rows are those at the box's edges, half a cell inside."""
+def test_visible_box_matches_prepare(how):
+    """The outermost columns and rows of the network's input have the colours at the edges of the box."""
     pixels = prepare(ramps(), {**RULE, "resize": how})
     left, top, right, bottom = visible_box(SIZE, {**RULE, "resize": how})
     inside = ((right - left) / 60 / 2, (bottom - top) / 40 / 2)
@@ -34,14 +34,14 @@ def test_seen_is_what_prepare_takes(how):
         assert found == pytest.approx(255 * (edge - 0.5) / (n - 1), abs=3)
 
 
-def test_padding_sees_more_than_the_picture():
+def test_padding_shows_more_than_the_image():
     left, top, right, bottom = visible_box(SIZE, {**RULE, "resize": "pad"})
     assert (top, bottom) == (0, 200) and left < 0 and right > 240 and (right - left) / (bottom - top) == 60 / 40
     assert prepare(ramps(), {**RULE, "resize": "pad"})[:, :, 0].max() == 0  # zeros stand at the side
 
 
 @pytest.mark.parametrize("how", ["RandomResizedCrop", "crop", "squish", "pad"])
-def test_heat_lies_where_it_belongs(how):
+def test_heatmap_is_at_its_position(how):
     heatmap = np.array([[0, 0, 5.0], [0, -3, 0]])  # 2 x 3 cells; only what speaks for the label is shown
     laid = np.asarray(overlay_heatmap(Image.new("RGB", SIZE, "white"), heatmap, {**RULE, "resize": how})).astype(int)
     redness = laid[..., 0] - laid[..., 1]
@@ -50,6 +50,6 @@ def test_heat_lies_where_it_belongs(how):
     assert redness[:, : SIZE[0] // 3].max() < 10 and redness[int(0.9 * SIZE[1]) :].max() < 30
 
 
-def test_no_heat_is_no_colour():
+def test_empty_heatmap_has_no_colour():
     grey = np.asarray(overlay_heatmap(Image.new("RGB", SIZE, "white"), np.zeros((2, 2)), {**RULE, "resize": "squish"}))
     assert (grey == 255).all()

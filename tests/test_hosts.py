@@ -1,4 +1,4 @@
-"""What hosts other than Heroku are given: the same command, and nothing that the page does not need."""
+"""Docker, Binder and Heroku's button: the same command as in the Procfile, and only files that the page needs."""
 
 import json
 import re
@@ -8,15 +8,15 @@ from conftest import ROOT, furnish, serve
 from visits import get, kernel_of
 
 
-def test_the_container_runs_the_procfiles_command(tmp_path):
-    """The Dockerfile's CMD, run by the shell that it names, in a folder that holds what the Dockerfile copies."""
+def test_container_runs_the_procfile_command(tmp_path):
+    """Run the Dockerfile's CMD with its shell, in a folder with the files that the Dockerfile copies."""
     command = json.loads(re.search(r"^CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1])
     furnish(tmp_path)
     with serve(tmp_path, ".venv-page", shlex.join(command)) as address:
         assert "Icon Classifier" in (page := get(address)[2]) and kernel_of(page)
 
 
-def test_what_is_copied_exists_and_is_all_that_docker_is_sent():
+def test_dockerfile_copies_all_files_sent_to_docker():
     copied = [
         path
         for line in re.findall(r"^COPY (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
@@ -29,15 +29,15 @@ def test_what_is_copied_exists_and_is_all_that_docker_is_sent():
     assert sent == ["*", *(f"!{path}" for path in copied), "**/__pycache__"]
 
 
-def test_a_slug_holds_the_page_and_not_the_workshop():
+def test_slug_contains_only_files_of_the_page():
     left_out = (ROOT / ".slugignore").read_text().split()
     assert all((ROOT / path).exists() for path in left_out) and "notebooks/train.ipynb" in left_out
     needed = ["Procfile", "requirements.txt", "runtime.txt", "voila.json", "icon_classifier", "export"]
     assert not any(path.startswith(tuple(left_out)) for path in [*needed, "notebooks/icon_classifier.ipynb"])
 
 
-def test_binder_installs_what_a_host_does_and_the_package():
-    """Without the folder .binder it would build the Dockerfile, which holds no Jupyter for it to start."""
+def test_binder_installs_requirements_and_the_package():
+    """Without the folder .binder, Binder would build the Dockerfile, which contains no Jupyter."""
     binder = ROOT / ".binder"
     assert (binder / "runtime.txt").read_text() == (ROOT / "runtime.txt").read_text()
     referred, package = (binder / "requirements.txt").read_text().split("\n")[:2]
@@ -45,20 +45,20 @@ def test_binder_installs_what_a_host_does_and_the_package():
     assert package == "." and (ROOT / "pyproject.toml").exists()  # as seen from the top folder, where pip is run
 
 
-def test_the_button_starts_what_the_procfile_names():
+def test_app_json_matches_the_procfile():
     app = json.loads((ROOT / "app.json").read_text())
     assert [*app["formation"]] == [(ROOT / "Procfile").read_text().partition(":")[0]]
     code = (ROOT / "icon_classifier/server/kernel_manager.py").read_text()
     assert all(variable in code for variable in app["env"])
 
 
-def test_links_to_the_page_lead_to_the_notebook():
+def test_links_to_the_page_name_the_notebook():
     documents = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
     paths = re.findall(r"/voila/render/([\w/.]+)", documents.replace("%2F", "/"))
     assert len(paths) > 1 and all((ROOT / path).exists() for path in paths)
 
 
-def test_links_between_documents_lead_to_files():
+def test_links_between_documents_exist():
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
         assert [link for link in links if not (document.parent / link).exists()] == [], document

@@ -1,4 +1,4 @@
-"""pictures.py: every kind of file that visitors and search engines have offered."""
+"""images.py: all kinds of files that visitors and search engines provide."""
 
 import io
 import struct
@@ -37,7 +37,7 @@ def encoded(image, format="PNG", **options):
 
 
 def two_halves(mode="RGB", size=(60, 40)):
-    """Red on the left, blue on the right: shows whether a picture has been turned."""
+    """Return an image that is red on the left and blue on the right, so that a rotation is visible."""
     image = Image.new("RGB", size, RED)
     image.paste(BLUE, (size[0] // 2, 0, size[0], size[1]))
     return image.convert(mode)
@@ -58,7 +58,7 @@ def png(width, height, rows, bits=1, colour=0, interlace=0, **chunks):
 
 
 def png_claiming(width, height):
-    """A few bytes of PNG whose header announces that many pixels."""
+    """Return a small PNG whose header declares that many pixels."""
     return png(width, height, b"\0" * 100)
 
 
@@ -80,7 +80,7 @@ def png_halves(left, right, bits, colour, interlace=0, **chunks):
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "CMYK", "LA", "RGBA"])
-def test_what_can_be_written_is_read(format, mode):
+def test_reads_every_format_and_mode(format, mode):
     try:
         data = encoded(two_halves(mode), format)
     except (OSError, ValueError):
@@ -91,7 +91,7 @@ def test_what_can_be_written_is_read(format, mode):
     assert np.abs(left.mean((0, 1)) - right.mean((0, 1))).max() > 20
 
 
-def test_bytes_path_and_image_give_the_same(tmp_path):
+def test_bytes_path_and_image_give_the_same_result(tmp_path):
     data = encoded(two_halves())
     (tmp_path / "a.png").write_bytes(data)
     images = [
@@ -118,21 +118,21 @@ def test_bytes_path_and_image_give_the_same(tmp_path):
         (png_claiming(40_000, 40_000), "megapixels"),
     ],
 )
-def test_refusals_are_sentences(data, word):
+def test_errors_are_sentences(data, word):
     with pytest.raises(ImageError) as refusal:
         open_image(data)
     assert word in str(refusal.value) and str(refusal.value).endswith(".")
     assert refusal.value.__cause__ is None
 
 
-def test_a_bomb_is_refused_before_it_is_decoded():
+def test_decompression_bomb_is_refused_before_decoding():
     data = encoded(Image.new("1", (10_000, 10_000)))
     assert len(data) < 20_000 and 10_000 * 10_000 > MAX_PIXELS
     with pytest.raises(ImageError, match="10000 x 10000"):
         open_image(data)
 
 
-def test_fewer_pixels_can_be_demanded():
+def test_maximum_of_pixels_can_be_lowered():
     data = encoded(Image.new("RGB", (5000, 3000)))
     assert open_image(data).size == (5000, 3000)
     with pytest.raises(ImageError, match="5000 x 3000 pixels, more than the maximum of 12 megapixels"):
@@ -144,7 +144,7 @@ def test_fewer_pixels_can_be_demanded():
     ("mode", "format"),
     [("RGB", "PNG"), ("RGBA", "PNG"), ("LA", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGB", "HEIF")],
 )
-def test_a_photo_of_twelve_megapixels_takes_the_memory_that_the_page_keeps_for_one(tmp_path, mode, format, longest):
+def test_memory_of_a_twelve_megapixel_photo(tmp_path, mode, format, longest):
     profile = {"LA": LINEAR_GREY, "CMYK": PRESS}.get(mode, P3)
     image = Image.new("RGB", (4032, 3024), RED).convert(mode)
     image.save(tmp_path / "photo", format, progressive=mode == "RGB", icc_profile=profile)
@@ -159,7 +159,7 @@ open_image(photo, longest=eval(sys.argv[3])); print(most("VmHWM") - before)"""
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "AVIF", "HEIF"])
-def test_an_animation_gives_its_first_frame(format):
+def test_animation_gives_its_first_frame(format):
     frames = [Image.new("RGB", (40, 40), colour) for colour in (RED, BLUE)]
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], duration=100)
     assert near(open_image(data).getpixel((20, 20)), RED)
@@ -206,7 +206,7 @@ def words(*values):
         ([0x4000, 0, 0x80FF, 0xFFFF], [0, 0, 0, 0x8000], 16, RGB_ALPHA, {}, ((64, 0, 128), 127)),
     ],
 )
-def test_png_of_any_depth(left, right, bits, colour, chunks, expected, interlace):
+def test_png_of_any_bit_depth(left, right, bits, colour, chunks, expected, interlace):
     data = png_halves(left, right, bits, colour, interlace, **chunks)
     expected = [each if isinstance(each, tuple) else (each,) * 3 for each in expected]
     opened = open_image(data)
@@ -217,7 +217,7 @@ def test_png_of_any_depth(left, right, bits, colour, chunks, expected, interlace
     assert near(small.getpixel((1, 4)), expected[0], 3) and near(small.getpixel((6, 4)), expected[1], 3)
 
 
-def test_16_bits_are_scaled_and_not_clipped():
+def test_16_bits_are_scaled():
     ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
     values = np.asarray(open_image(encoded(Image.fromarray(ramp))))[..., 0]
     assert values.min() == 0 and values.max() == 255
@@ -287,7 +287,7 @@ def file_of(image, format, profile):
         ("P", "PNG"),
     ],
 )
-def test_a_profile_is_converted_to_srgb(mode, format, longest):
+def test_profile_is_converted_to_srgb(mode, format, longest):
     image = Image.new("RGB", (40, 40), P3_RED)
     data = file_of(image.quantize(4) if mode == "P" else image.convert(mode), format, P3)
     assert near(open_image(data, longest).getpixel((8, 8)), SRGB_RED, 4)
@@ -305,18 +305,18 @@ def test_a_profile_is_converted_to_srgb(mode, format, longest):
         (GREY, [32896], rgb_profile(*P3_COLOURS, gamma(1)), (188, 188, 188)),  # grey that was made of RGB
     ],
 )
-def test_a_profile_of_16_bits_is_converted(colour, pixel, profile, expected):
+def test_profile_of_16_bit_image_is_converted(colour, pixel, profile, expected):
     data = png_halves(pixel, pixel, 16, colour, iCCP=b"P3\0\0" + zlib.compress(profile))
     assert near(open_image(data).getpixel((8, 8)), expected, 2)
 
 
 @pytest.mark.parametrize(("mode", "format"), [("L", "PNG"), ("L", "JPEG"), ("LA", "PNG")])
-def test_a_grey_profile_is_converted(mode, format):
+def test_grey_profile_is_converted(mode, format):
     data = file_of(Image.new("L", (40, 40), 128).convert(mode), format, LINEAR_GREY)
     assert near(open_image(data).getpixel((8, 8)), (188,) * 3, 2)
 
 
-def test_a_profile_for_print_is_converted():
+def test_cmyk_profile_is_converted():
     image = Image.new("CMYK", (40, 40), (255, 0, 0, 0))
     assert near(open_image(file_of(image, "JPEG", None)).getpixel((8, 8)), (0, 255, 255), 3)
     assert near(open_image(file_of(image, "JPEG", PRESS)).getpixel((8, 8)), (0, 140, 184), 6)
@@ -324,7 +324,7 @@ def test_a_profile_for_print_is_converted():
     assert near(open_image(file_of(image, "JPEG", PRESS)).getpixel((8, 8)), (0, 0, 0), 3)
 
 
-def test_srgb_by_any_name_changes_nothing():
+def test_srgb_profiles_change_nothing():
     names = [
         ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
         rgb_profile(*SRGB_COLOURS, SRGB_CURVE),
@@ -339,7 +339,7 @@ def test_srgb_by_any_name_changes_nothing():
     assert np.abs(np.frombuffer(nearly, np.uint8).astype(int) - np.asarray(noise).ravel()).max() < 16
 
 
-def test_the_result_carries_no_profile_and_is_not_converted_again():
+def test_result_has_no_profile():
     image = Image.new("RGB", (40, 40), P3_RED)
     data = encoded(image, icc_profile=P3)
     opened = open_image(data)
@@ -367,7 +367,7 @@ def test_the_result_carries_no_profile_and_is_not_converted_again():
         P3.replace(b"RGB ", b"CMYK"),
     ],
 )
-def test_a_profile_that_makes_no_sense_counts_as_none(mode, profile):
+def test_invalid_profile_is_ignored(mode, profile):
     image = Image.new("RGB", (40, 40), P3_RED).convert(mode)
     format = "JPEG" if mode == "CMYK" else "PNG"
     assert (
@@ -379,19 +379,19 @@ def test_a_profile_that_makes_no_sense_counts_as_none(mode, profile):
 @pytest.mark.parametrize(
     ("mode", "profile"), [("RGB", LINEAR_GREY), ("P", LINEAR_GREY), ("CMYK", P3), ("CMYK", LINEAR_GREY)]
 )
-def test_a_profile_for_another_kind_of_picture_counts_as_none(mode, profile):
-    test_a_profile_that_makes_no_sense_counts_as_none(mode, profile)
+def test_profile_for_another_mode_is_ignored(mode, profile):
+    test_invalid_profile_is_ignored(mode, profile)
 
 
-def test_a_profile_that_is_a_program_counts_as_none():
-    """Four hundred kB of it took eleven seconds. This short one swaps red and blue."""
+def test_profile_with_multi_process_elements_is_ignored():
+    """400 kB of them took eleven seconds. This short profile swaps red and blue."""
     swap = struct.pack(">4s4xHH12f", b"matf", 3, 3, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0)
     program = struct.pack(">4s4xHHIII", b"mpet", 3, 3, 1, 24, len(swap)) + swap
     profile = icc(b"RGB ", D2B0=program)
     assert open_image(encoded(Image.new("RGB", (40, 40), P3_RED), icc_profile=profile)).getpixel((8, 8)) == P3_RED
 
 
-def test_a_damaged_profile_never_costs_the_picture():
+def test_image_with_a_damaged_profile_is_read():
     rng, image = np.random.default_rng(0), two_halves(size=(32, 32))
     for profile in (P3, PRESS, LINEAR_GREY):
         mode = {b"RGB ": "RGB", b"CMYK": "CMYK", b"GRAY": "L"}[profile[16:20]]
@@ -405,7 +405,7 @@ def test_a_damaged_profile_never_costs_the_picture():
             assert open_image(whole).size == (32, 32)
 
 
-def test_a_large_profile_in_a_png():
+def test_large_profile_in_a_png():
     """Pillow alone reads 1 MB of it."""
     profile = P3 + np.random.default_rng(0).bytes(1_500_000)
     profile = struct.pack(">I", len(profile)) + profile[4:]
@@ -417,7 +417,7 @@ def test_a_large_profile_in_a_png():
 
 
 def test_jpegs_of_printers():
-    """CMYK as Adobe writes it, upside down; and YCCK, that as luma and chroma."""
+    """CMYK as Adobe writes it, inverted; and YCCK, the same as luma and chroma."""
     cyan, red = (255, 0, 0, 0), (0, 200, 220, 0)
     for ink, expected in ((cyan, (0, 255, 255)), (red, (255, 55, 35))):
         image = Image.new("CMYK", (40, 40), ink)
@@ -434,7 +434,7 @@ def test_jpegs_of_printers():
 
 
 def test_jpegs_of_phones():
-    """Many phones put a second picture behind the first, which makes Pillow call the file an MPO."""
+    """Many phones append a second image, so that Pillow calls the file an MPO."""
     first, second = (Image.new("RGB", (60, 40), colour) for colour in (RED, BLUE))
     data = encoded(first, "MPO", save_all=True, append_images=[second], quality=95)
     with Image.open(io.BytesIO(data)) as image:
@@ -445,7 +445,7 @@ def test_jpegs_of_phones():
 
 
 @pytest.mark.parametrize(("format", "brand"), [("AVIF", b"avif"), ("HEIF", b"heic")])
-def test_avif_and_heic_by_their_common_brand(format, brand):
+def test_avif_and_heic_with_a_common_brand(format, brand):
     data = encoded(two_halves(), format)
     assert data[4:12] == b"ftyp" + brand and brand in data[12:40]
     assert near(open_image(data[:8] + b"mif1" + data[12:]).getpixel((5, 5)), RED)
@@ -459,7 +459,7 @@ def test_heic_of_10_bits():
 
 
 def claiming(data, width, height):
-    """HEIC that says that it has this size."""
+    """Return HEIC `data` with a changed declared size."""
     at = data.index(b"ispe") + 8
     return data[:at] + struct.pack(">II", width, height) + data[at + 8 :]
 
@@ -474,13 +474,13 @@ def claiming(data, width, height):
         (lambda data: data.replace(b"hvc1", b"xxxx"), "HEIC"),  # a codec of next year
     ],
 )
-def test_heic_that_is_refused(hurt, word):
+def test_invalid_heic_is_refused(hurt, word):
     with pytest.raises(ImageError, match=word):
         open_image(hurt(encoded(two_halves(size=(3000, 2000)), "HEIF")))
 
 
-def test_heic_leaves_no_thread_and_can_be_missing(tmp_path):
-    """The process that kernels are forked from may have one thread only."""
+def test_heic_starts_no_thread_and_is_optional(tmp_path):
+    """The fork server may have only one thread."""
     (tmp_path / "photo").write_bytes(encoded(two_halves(size=(600, 400)), "HEIF"))
     code = """import os, sys; sys.modules.update(eval(sys.argv[2])); from icon_classifier.images import open_image
 try: print(open_image(sys.argv[1]).size, len(os.listdir("/proc/self/task")))
@@ -496,7 +496,7 @@ except ValueError as error: print(error)"""
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparency_lies_on_white(mode):
+def test_transparency_becomes_white(mode):
     image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (0, 0, 20, 40))
     opened = open_image(encoded(image.convert(mode) if mode != "P" else image.quantize(4)))
@@ -505,8 +505,8 @@ def test_transparency_lies_on_white(mode):
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_turned_once(orientation, format):
-    """As EXIF says; in AVIF and HEIC as the container says, which the decoder obeys itself, and EXIF says it again."""
+def test_image_is_rotated_once(orientation, format):
+    """As in EXIF. In AVIF and HEIC the decoder applies the rotation of the container, and EXIF repeats it."""
     turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that a camera would have to undo
     upright = two_halves()
     stored = upright.transpose(turn[orientation]) if orientation in turn else upright
@@ -517,19 +517,19 @@ def test_a_picture_is_turned_once(orientation, format):
     assert near(image.getpixel((5, 20)), RED) and near(image.getpixel((55, 20)), BLUE)
 
 
-def test_damaged_exif_does_not_cost_the_picture():
+def test_image_with_damaged_exif_is_read():
     data = encoded(two_halves(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff garbage")
     assert open_image(data).size == (60, 40)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
-def test_longest_scales_down_and_never_up(format):
+def test_longest_only_scales_down(format):
     data = encoded(two_halves(size=(1200, 800)), format)
     assert open_image(data, longest=300).size == (300, 200)
     assert open_image(data, longest=5000).size == (1200, 800)
 
 
-def test_any_damage_ends_in_a_picture_or_a_sentence():
+def test_damaged_files_give_an_image_or_an_image_error():
     rng = np.random.default_rng(0)
     whole = [encoded(two_halves(size=(64, 64)), f) for f in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF")]
     refused = 0

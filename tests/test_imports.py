@@ -1,4 +1,4 @@
-"""Imports point one way, and what the page is made of needs neither fastai nor torch."""
+"""Imports point one way, and the page needs neither fastai nor torch."""
 
 import ast
 import builtins
@@ -23,7 +23,7 @@ MAY_IMPORT = {
 
 
 def imports_of(path):
-    """The full names of what a module imports of this package, and of the other packages."""
+    """Yield the full names of a module's imports."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -35,7 +35,7 @@ def imports_of(path):
 
 
 def arrows():
-    """Each part's imports of other parts: a set of (from, to). A part is a subpackage, or a module at the top."""
+    """Return the set of imports (from, to) between parts. A part is a subpackage, or a module at the top."""
     parts = {path.stem for path in PACKAGE.iterdir() if path.suffix in ("", ".py")}
     found = set()
     for path in PACKAGE.rglob("*.py"):
@@ -54,8 +54,8 @@ def test_imports_point_one_way():
     assert {("server", "page"), ("page", "model"), ("model", "images"), ("training", "dataset")} <= found
 
 
-def test_fastai_and_torch_are_imported_by_training_alone():
-    """And by model/network.py and model/learner.py, which are imported where an export.pkl is read."""
+def test_only_training_imports_fastai_and_torch():
+    """Also model/network.py and model/learner.py, which are imported only to read an export.pkl."""
     heavy = set()
     for path in PACKAGE.rglob("*.py"):
         tree = ast.parse(path.read_text())
@@ -91,8 +91,8 @@ def test_exceptions_have_one_base_class():
     assert {name for name in exceptions if not derives(name, "IconClassifierError".__eq__)} == set()
 
 
-def test_the_public_names_load_without_fastai_and_torch():
-    """And `import icon_classifier` alone, which every process runs, loads none of its own modules."""
+def test_public_names_load_without_fastai_and_torch():
+    """`import icon_classifier` loads none of its modules, because every process runs it."""
     code = """
 import sys, icon_classifier
 print(*[name for name in sys.modules if name.startswith("icon_classifier.")])
@@ -108,7 +108,7 @@ print(all(issubclass(error, IconClassifierError) for error in (ImageError, CardE
     assert run.stdout.splitlines() == ["", names, "True"], run.stderr
 
 
-def test_the_page_loads_without_fastai_and_torch():
+def test_page_loads_without_fastai_and_torch():
     code = "import sys, icon_classifier.server.kernel_manager, icon_classifier.page.page; print(*sorted(sys.modules))"
     loaded = python("-c", code).stdout.split()
     assert "icon_classifier.page.page" in loaded

@@ -1,4 +1,4 @@
-"""Forked kernels and what bounds their number, without a browser: real processes, real kernels."""
+"""Forked kernels and the limit of their number, without a browser: real processes, real kernels."""
 
 import json
 import os
@@ -47,7 +47,7 @@ asyncio.run(main())
 
 
 def visit(folder, *lines, environment=".venv-page", env=None):
-    """What `VISIT` shows of a kernel in `folder`, a dict, and the log."""
+    """Return what `VISIT` reports about a kernel in `folder` (a dict), and the log."""
     ran = python("-c", VISIT, str(folder), *lines, environment=environment, env=env or {})
     assert "shown: " in ran.stdout, ran.stderr
     return json.loads(ran.stdout.split("shown: ")[1]), ran.stderr
@@ -55,7 +55,7 @@ def visit(folder, *lines, environment=".venv-page", env=None):
 
 @pytest.fixture(scope="module")
 def folder(site, tmp_path_factory):
-    """A copy of the site's notebook and export, which a test may change."""
+    """Return a copy of the site's notebook and export, which a test may change."""
     folder = tmp_path_factory.mktemp("kernels")
     shutil.copytree(site / "export", folder / "export")
     (folder / "notebooks").mkdir()
@@ -73,7 +73,7 @@ QUIET = "print(os.environ['ORT_DISABLE_TELEMETRY'], 'debugpy' in str(sys.modules
 
 
 @pytest.mark.parametrize("environment", [".venv", ".venv-page"])
-def test_a_forked_kernel_shares_the_classifier(folder, environment):
+def test_forked_kernel_shares_the_classifier(folder, environment):
     shown, log = visit(folder / "notebooks", PAGE, SHARED, PREDICTS, COMM, PARENT, QUIET, environment=environment)
     assert shown["forked"], log
     assert shown["then"] == shown["capacity"], "visitors add no capacity"
@@ -85,7 +85,7 @@ def test_a_forked_kernel_shares_the_classifier(folder, environment):
     assert not psutil.pid_exists(shown["fork_server"])
 
 
-def test_fastai_is_preloaded_where_there_is_only_the_pickle(folder, tmp_path):
+def test_fastai_is_preloaded_if_there_is_only_a_pickle(folder, tmp_path):
     (tmp_path / "export").mkdir()
     shutil.copy(folder / "export/export.pkl", tmp_path / "export")
     shutil.copytree(folder / "notebooks", tmp_path / "notebooks")
@@ -96,14 +96,14 @@ def test_fastai_is_preloaded_where_there_is_only_the_pickle(folder, tmp_path):
     assert heavy["capacity"] < light["capacity"] or light["capacity"] == 1
 
 
-def test_an_export_that_changed_meanwhile_is_read_anew(folder, tmp_path):
+def test_changed_export_is_loaded_again(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "site")
     changed = f"import os; os.utime({str(tmp_path / 'site/export/export.pkl')!r})"
     shown, _ = visit(tmp_path / "site/notebooks", changed, PAGE, SHARED, PREDICTS)
     assert shown["forked"] and shown["lines"][2] == "False" and float(shown["lines"][3]) == pytest.approx(1, abs=1e-3)
 
 
-def test_an_export_that_cannot_be_loaded_is_logged_once_and_kernels_are_forked_all_the_same(folder, tmp_path):
+def test_export_that_fails_to_load_is_logged_once(folder, tmp_path):
     shutil.copytree(folder / "notebooks", tmp_path / "notebooks")
     shown, log = visit(tmp_path / "notebooks", PAGE, "print(page.about.value)")
     assert shown["forked"] and "To make one, run" in shown["lines"][1]
@@ -120,8 +120,8 @@ def test_an_export_that_cannot_be_loaded_is_logged_once_and_kernels_are_forked_a
         ("import os; del os.pidfd_open", "has no pidfds"),
     ],
 )
-def test_where_forking_is_impossible_kernels_are_plain_and_the_log_says_why_once(folder, tmp_path, code, reason):
-    """A thread in the fork server, a broken import there, and a system without pidfds, as macOS and Windows are."""
+def test_without_forking_kernels_are_plain_processes(folder, tmp_path, code, reason):
+    """A thread in the fork server, a failing import there, and a system without pidfds, such as macOS and Windows."""
     only_fork_server = (
         "import sys\nif 'PIL' not in sys.modules and any('fork_server' in a for a in sys.orig_argv):\n    "
     )
@@ -133,8 +133,8 @@ def test_where_forking_is_impossible_kernels_are_plain_and_the_log_says_why_once
     assert [reason in line for line in log.splitlines() if "start more slowly" in line] == [True], log
 
 
-def test_where_there_is_no_process_more_a_visitor_is_asked_to_wait(folder, tmp_path):
-    """And those who are there stay."""
+def test_process_limit_gives_status_503(folder, tmp_path):
+    """The other visitors keep their kernels."""
     (tmp_path / "scarce.py").write_text("""import os
 fork, left = os.fork, [1]
 def scarce():
@@ -159,14 +159,14 @@ asyncio.run(main())"""
     assert ran.stdout.split() == ["503", "1", "True", "True"], ran.stderr
 
 
-def test_the_serving_half_loads_without_fastai_and_without_training():
+def test_server_loads_without_fastai_and_training():
     code = """import sys; import icon_classifier.server.kernel_manager, icon_classifier.server.fork_server
 import icon_classifier.server.identity, icon_classifier.server.websocket, icon_classifier.page.page
 print([name for name in sys.modules if name.split(".")[0] in ("fastai", "torch") or "classifier.training" in name])"""
     assert python("-c", code).stdout.strip() == "[]"
 
 
-def test_what_a_notebook_names_is_preloaded(tmp_path):
+def test_exports_named_in_notebooks_are_found(tmp_path):
     cells = [
         {"cell_type": "markdown", "source": ['IconPage("no.pkl")']},
         {"cell_type": "code", "source": ["a = IconPage('../one/export.pkl')\n", 'b = IconPage( "two.pkl" )\n']},
@@ -179,7 +179,7 @@ def test_what_a_notebook_names_is_preloaded(tmp_path):
     assert exports_of([ROOT / "notebooks/icon_classifier.ipynb"]) == [str(ROOT / "notebooks/../export/export.pkl")]
 
 
-def test_only_this_pythons_ipykernel_is_forked():
+def test_only_the_ipykernel_of_this_python_is_forked():
     import sys
 
     assert kernel_arguments([sys.executable, "-m", "ipykernel_launcher", "-f", "x.json"]) == ["-f", "x.json"]
@@ -198,7 +198,7 @@ def test_only_this_pythons_ipykernel_is_forked():
         ({"cgroup": "4:memory:/\n", "memory/memory.limit_in_bytes": "9223372036854771712\n"}, 2048),  # no limit
     ],
 )
-def test_the_limit_is_the_machines_or_the_groups(tmp_path, files, expected):
+def test_memory_limit_of_machine_or_control_group(tmp_path, files, expected):
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/meminfo").write_text("MemTotal:        2097152 kB\nMemFree:         1 kB\n")
     for name, text in files.items():
@@ -208,12 +208,12 @@ def test_the_limit_is_the_machines_or_the_groups(tmp_path, files, expected):
     assert capacity.memory_limit(tmp_path) == expected * MB
 
 
-def test_the_limit_of_this_machine_is_no_more_than_it_has():
+def test_memory_limit_is_at_most_the_machines_memory():
     assert 64 * MB < capacity.memory_limit() <= psutil.virtual_memory().total
 
 
 @pytest.mark.parametrize(("soft", "hard", "most"), [(300, 300, 10), (300, 2100, 100)])
-def test_no_more_visitors_than_files_can_be_opened(soft, hard, most):
+def test_open_files_limit_the_kernels(soft, hard, most):
     code = f"""import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 from icon_classifier.server import capacity
 print(capacity.max_kernels(None, 1 << 40), capacity.max_kernels(None, 512 << 20))
@@ -221,8 +221,8 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE))"""
     assert python("-c", code).stdout.split() == [str(most), "1", str(hard), str(hard)]
 
 
-def test_one_picture_at_a_time(tmp_path):
-    """Two processes at work would both write their beginning before either writes its end."""
+def test_one_image_is_decoded_at_a_time(tmp_path):
+    """Without the lock, both processes would write their beginning before one writes its end."""
     work = """import sys, time; from icon_classifier.page.decode_lock import decode_lock
 with decode_lock(), open(sys.argv[1], "a", buffering=1) as log:
     log.write("begin "); time.sleep(.4); log.write("end ")"""
@@ -234,7 +234,7 @@ with decode_lock(), open(sys.argv[1], "a", buffering=1) as log:
 
 
 @pytest.mark.parametrize(("visitors", "expected"), [("3", 3), ("0", None), ("many", None)])
-def test_the_number_of_visitors_can_be_set(folder, visitors, expected):
+def test_icon_visitors_sets_the_capacity(folder, visitors, expected):
     code = """import asyncio; from icon_classifier.server.kernel_manager import VisitorKernelManager
 async def main():
     kernels = VisitorKernelManager(); print(await kernels.capacity()); await kernels.shutdown_all()

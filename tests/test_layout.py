@@ -1,4 +1,4 @@
-"""What belongs to which label, whatever the source; and a dataset that follows its source."""
+"""Labels of images in every kind of source, and updates of a dataset when its source changes."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ from icon_classifier.training.gather import count_photos, find_photos, forget, g
 
 
 def fill(folder, files, first=0):
-    """Write a picture of its own into each of `files`, paths below `folder`."""
+    """Write a different image into each of `files`, paths below `folder`."""
     for number, file in enumerate(files, first):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_bytes(icon("heart", number))
@@ -38,7 +38,7 @@ def zipped(folder):
 
 
 def dataset(folder):
-    """The photos that training sees below `folder`: {"label" or "split/label": how many}."""
+    """Return {"label" or "split/label": number} of the photos below `folder` that training uses."""
     return {"/".join(filter(None, key)): len(files) for key, files in find_photos(folder).items()}
 
 
@@ -72,7 +72,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("make", [lambda folder: folder, zipped], ids=["folder", "zip"])
 @pytest.mark.parametrize(("files", "labels", "said"), LAYOUTS.values(), ids=LAYOUTS)
-def test_one_rule_for_labels(tmp_path, capsys, files, labels, said, make):
+def test_labels_of_layouts(tmp_path, capsys, files, labels, said, make):
     source = make(fill(tmp_path / "mine", files))
     gather_from(source, tmp_path / "out")
     assert dataset(tmp_path / "out") == labels
@@ -80,8 +80,8 @@ def test_one_rule_for_labels(tmp_path, capsys, files, labels, said, make):
     assert (f"\nLeft out: {said}\n" in printed) if said else ("Left out" not in printed)
 
 
-def test_what_cannot_be_listed_is_counted(tmp_path, capsys):
-    """A label without pictures is seen to be missing."""
+def test_empty_folders_and_datasets_are_counted(tmp_path, capsys):
+    """So that a label without images is noticed."""
     source = fill(tmp_path / "mine", ["cat/1.jpg", "dog/2.jpg"])
     (source / "owl").mkdir()
     gather_from(fill(tmp_path / "other", ["cat/1.jpg", "dog/2.jpg"]), source / "made")
@@ -115,14 +115,14 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
     }
 
 
-def test_names_that_this_system_cannot_read_are_read_all_the_same(tmp_path):
+def test_file_names_that_are_not_utf8_are_read(tmp_path):
     source = fill(tmp_path / "mine", ["dog/1.jpg"])
     os.mkdir(os.fsencode(source) + b"/B\xe4r")
     (source / os.fsdecode(b"B\xe4r") / "2.jpg").write_bytes(icon("star", 1))
     assert gather_from(source, tmp_path / "out") == {"Bär": 1, "dog": 1}
 
 
-def test_a_dataset_inside_its_source_is_no_part_of_it(tmp_path, monkeypatch):
+def test_dataset_inside_its_source_is_left_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fill(Path("photos"), ["cat/1.jpg", "dog/2.jpg"])
     assert dataset_of("photos") == Path("photos/photos")
@@ -155,7 +155,7 @@ def test_zips_of_other_systems(tmp_path, names, labels):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lists_as_programs_save_them(tmp_path, encoding, end):
+def test_encodings_of_lists(tmp_path, encoding, end):
     text = f"url\tlabel{end}http://a.example/1.jpg\tBär{end}http://b.example/2.jpg\tHund{end}"
     (tmp_path / "links.txt").write_bytes(text.encode(encoding))
     assert [(link.url, link.label) for link in read_source(tmp_path / "links.txt")] == [
@@ -164,7 +164,7 @@ def test_lists_as_programs_save_them(tmp_path, encoding, end):
     ]
 
 
-def test_lists_with_lines_that_are_none(tmp_path, capsys):
+def test_lists_with_invalid_lines(tmp_path, capsys):
     long = "http://a.example/" + "x" * 200_000
     with photos() as host:
         text = (
@@ -180,14 +180,14 @@ def test_lists_with_lines_that_are_none(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("line", ['"http://b.example/2.jpg,star\nhttp://c.example/3.jpg,star', '"a"b,star'])
-def test_a_list_that_is_damaged_says_where(tmp_path, line):
+def test_damaged_list_says_which_line(tmp_path, line):
     (tmp_path / "links.csv").write_text(f"url,label\nhttp://a.example/1.jpg,heart\n{line}\n")
     with pytest.raises(SourceError, match=r"Line [34] of .*links\.csv cannot be read: .* quotation marks"):
         list(read_source(tmp_path / "links.csv"))
 
 
 def doubles(tmp_path, kind):
-    """A source in which one picture is there three times: twice for heart, once for star."""
+    """Return a source that contains one image three times: twice for heart, once for star."""
     same, files = icon("heart", 1), ["heart/a.jpg", "heart/b.jpg", "star/c.jpg", "star/d.jpg"]
     folder = fill(tmp_path / "mine", files)
     for file in files[:3]:
@@ -196,7 +196,7 @@ def doubles(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "list", "img2dataset"])
-def test_of_the_same_pictures_the_first_is_kept(tmp_path, capsys, kind):
+def test_first_of_identical_images_is_kept(tmp_path, capsys, kind):
     from test_sources import img2dataset
 
     with photos() as host:
@@ -221,7 +221,7 @@ def test_of_the_same_pictures_the_first_is_kept(tmp_path, capsys, kind):
     assert '1 x "The same picture as one of (heart)"' in capsys.readouterr().out
 
 
-def test_of_a_picture_on_both_sides_of_a_split_training_keeps_it(tmp_path):
+def test_image_in_both_splits_is_kept_in_train(tmp_path):
     source = fill(
         tmp_path / "mine", [f"{side}/{label}/{i}.jpg" for side in ("train", "valid") for label in "ab" for i in "12"]
     )
@@ -231,14 +231,14 @@ def test_of_a_picture_on_both_sides_of_a_split_training_keeps_it(tmp_path):
 
 
 def photo_of(out, url):
-    """Where the manifest says that the photo of an address or path (its end) is, and what it says of it."""
+    """Return the decision and the folder of the row whose address or path ends with `url`."""
     (row,) = [
         row for row in Manifest(out).rows if row["url"].endswith(url) and not row["reason"].startswith("The same a")
     ]
     return row["decision"], row["file"].rpartition("/")[0]
 
 
-def test_a_label_that_is_put_right_in_a_list_moves_its_photo(tmp_path):
+def test_corrected_label_moves_the_photo(tmp_path):
     source, out = tmp_path / "links.csv", tmp_path / "out"
     with photos() as host:
 
@@ -270,7 +270,7 @@ def test_a_label_that_is_put_right_in_a_list_moves_its_photo(tmp_path):
         assert max(host.asked.values()) == 1
 
 
-def test_a_folder_that_changes_is_followed(tmp_path):
+def test_changed_folder_updates_the_dataset(tmp_path):
     source = fill(tmp_path / "mine", ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg", "owl/5.jpg"])
     out = tmp_path / "out"
     go = lambda: (gather_from(source, out), dataset(out))[1]  # noqa: E731
@@ -296,7 +296,7 @@ def test_a_folder_that_changes_is_followed(tmp_path):
     assert go()["owl"] == 1 and photo_of(out, "owl/same.jpg")[0] == "kept"
 
 
-def test_a_source_that_gets_or_loses_a_split(tmp_path):
+def test_source_that_gains_or_loses_a_split(tmp_path):
     source, out = fill(tmp_path / "mine", ["cat/1.jpg", "dog/2.jpg"]), tmp_path / "out"
     gather_from(source, out)
     for side in ("train", "valid"):
@@ -315,7 +315,7 @@ def test_a_source_that_gets_or_loses_a_split(tmp_path):
     assert dataset(out) == {"cat": 1, "dog": 1}
 
 
-def test_what_cleaning_decided_stays(tmp_path):
+def test_decisions_of_cleaning_stay(tmp_path):
     source = fill(tmp_path / "mine", [f"{label}/{i}.jpg" for label in ("cat", "dog") for i in range(4)])
     out = tmp_path / "out"
     gather_from(source, out)
@@ -349,7 +349,7 @@ def test_what_cleaning_decided_stays(tmp_path):
     assert photo_of(out, urls[0]) == ("kept", "cat")
 
 
-def test_what_cleaning_moved_is_not_searched_again(tmp_path):
+def test_relabelled_photo_is_not_searched_again(tmp_path):
     from standin.engine import engine
     from standin.photos import icons_of
 
@@ -362,10 +362,10 @@ def test_what_cleaning_moved_is_not_searched_again(tmp_path):
             assert dataset(tmp_path) == {"heart": 5, "star": 7}
         assert server.asked["i.js"] == 2 and len(host.asked) == 12
         gather(["star"], tmp_path, 6, **where)
-        assert dataset(tmp_path) == {"star": 6}  # the heart among them was the search for hearts'
+        assert dataset(tmp_path) == {"star": 6}  # the search for heart brought the seventh
 
 
-def test_each_source_has_a_dataset_of_its_own(tmp_path, monkeypatch, capsys):
+def test_each_source_has_its_own_dataset(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pets = fill(Path("pets"), ["cat/1.jpg", "dog/2.jpg"])
     zipped(pets)
@@ -400,7 +400,7 @@ def in_place(photos):
     return gather_from(photos, photos)
 
 
-def test_what_is_added_to_a_dataset_by_hand_is_normalized(tmp_path, capsys):
+def test_photos_added_by_hand_are_normalized(tmp_path, capsys):
     out = tmp_path / "out"
     gather_from(fill(tmp_path / "mine", ["cat/1.jpg", "dog/2.jpg"]), out)
     exif = Image.Exif()
@@ -420,8 +420,8 @@ def test_what_is_added_to_a_dataset_by_hand_is_normalized(tmp_path, capsys):
     assert in_place(out) == {"cat": 3, "dog": 3} and "Added" not in capsys.readouterr().out
 
 
-def test_a_manifest_of_an_earlier_version_is_read_and_followed(tmp_path):
-    """Then the label was the folder that the picture lay in, and a row said neither origin nor given."""
+def test_manifest_of_an_earlier_version_is_read(tmp_path):
+    """In that version the label was the folder name, and rows had no origin and no given label."""
     source, out = fill(tmp_path / "mine", ["cat/1.jpg", "cat/more/2.jpg", "dog/3.jpg"]), tmp_path / "out"
     gather_from(source, out)
     (out / "more").mkdir()
@@ -441,7 +441,7 @@ def test_a_manifest_of_an_earlier_version_is_read_and_followed(tmp_path):
     assert (out / "manifest.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
 
 
-def test_what_is_forgotten_stays_so_in_any_source(tmp_path):
+def test_forgotten_address_is_refused_from_any_source(tmp_path):
     source, out = fill(tmp_path / "mine", ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg"]), tmp_path / "out"
     gather_from(source, out)
     assert len(forget("mine/cat/1.jpg", out)) == 1
@@ -451,8 +451,8 @@ def test_what_is_forgotten_stays_so_in_any_source(tmp_path):
         count_photos(out / "cat")
 
 
-def test_an_excluded_photo_never_replaces_another_one(tmp_path):
-    """The same bytes are one photo; other bytes of the same file name get a free name."""
+def test_excluded_photo_does_not_replace_another(tmp_path):
+    """The same bytes are one photo; other bytes with the same file name get a free name."""
     photo, place = tmp_path / "heart/mine.jpg", tmp_path / ".excluded/heart/mine.jpg"
     photo.parent.mkdir()
     for body, moved in ((b"one", "mine.jpg"), (b"two", "mine-1.jpg"), (b"one", "mine.jpg")):

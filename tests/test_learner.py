@@ -1,4 +1,4 @@
-"""learner.py: exports of other people are read as fastai reads them, or refused in a sentence that says what to do."""
+"""learner.py: any fastai export predicts the same as with fastai, or is refused with a sentence."""
 
 import pickle
 import sys
@@ -20,7 +20,7 @@ CROP = fv.Resize(32)
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Sixteen pictures of noise, called cat or dog."""
+    """Return sixteen images of noise, labelled cat or dog."""
     folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for i in range(16):
         Image.fromarray(rng.integers(0, 256, (40, 56, 3), np.uint8)).save(
@@ -34,7 +34,7 @@ def kind(path):
 
 
 def network(n=2, channels=3):
-    """A small network, the same each time, whose probabilities vary."""
+    """Return a small deterministic network whose probabilities vary."""
     fv.set_seed(0)
     body = nn.Sequential(nn.Conv2d(channels, 8, 3, 2), nn.ReLU())
     made = nn.Sequential(body, nn.Sequential(fv.AdaptiveConcatPool2d(), nn.Flatten(), nn.Linear(16, n)))
@@ -43,7 +43,7 @@ def network(n=2, channels=3):
 
 
 class Wrapped(nn.Module):
-    """A network that is no nn.Sequential."""
+    """A network that is not an nn.Sequential."""
 
     def __init__(self):
         super().__init__()
@@ -151,8 +151,8 @@ def test_reads_what_cannot_be_compiled(photos, tmp_path, case):
 
 
 @pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), functional.cross_entropy])
-def test_losses_of_pytorch_mean_softmax(photos, tmp_path, loss):
-    """fastai knows no activation for them, and returns scores."""
+def test_losses_of_pytorch_imply_softmax(photos, tmp_path, loss):
+    """fastai has no activation for them, and returns scores."""
     learn = learner(photos, loss_func=loss)
     path = export(learn, tmp_path)
     with learn.no_bar():
@@ -261,7 +261,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("case", OTHERS)
 def test_refuses_other_kinds_of_models(photos, tmp_path, case):
-    """Before anything is answered, and in compiling too."""
+    """Before any prediction, and also when compiling."""
     made, why = OTHERS[case]
     path = export(made(photos), tmp_path)
     for read in (open_pickle, load_classifier, compile_export):
@@ -270,7 +270,7 @@ def test_refuses_other_kinds_of_models(photos, tmp_path, case):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_finishing_an_export_refuses_it_before_measuring(photos, tmp_path):
+def test_finish_export_refuses_before_measuring(photos, tmp_path):
     learn = OTHERS["several labels"][0](photos)
     learn.export(tmp_path / "export.pkl.part")
     with pytest.raises(ExportError, match="any number of labels"):
@@ -279,7 +279,7 @@ def test_finishing_an_export_refuses_it_before_measuring(photos, tmp_path):
 
 
 def test_predictions_are_checked_against_fastai(photos, tmp_path):
-    """Both readers take the network apart, and would miss what is done to it as a whole."""
+    """Both classifiers use the parts of a network, and would ignore a hook of the whole network."""
     learn = learner(photos)
     learn.model.register_forward_hook(lambda _model, _inputs, scores: -scores)
     path = export(learn, tmp_path)
@@ -289,7 +289,7 @@ def test_predictions_are_checked_against_fastai(photos, tmp_path):
 
 
 class Upside(fv.ToTensor):
-    """Turns pictures around, and looks like a transform that is known."""
+    """Rotates images, but looks like a supported transform."""
 
     def encodes(self, image: fv.PILImage):
         return fv.TensorImage(fv.image2tensor(image.rotate(180)))
@@ -305,8 +305,8 @@ def test_onnx_model_is_checked_against_fastai(photos, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_large_maps_have_no_heat(photos, tmp_path):
-    """A map of 111 x 111 cells, each taken away in turn, would take gigabytes."""
+def test_large_feature_maps_give_no_heatmap(photos, tmp_path):
+    """Removing each of 111 x 111 cells in turn would take gigabytes."""
     path = export(learner(photos, item=fv.Resize(224)), tmp_path)
     compile_export(path)
     for classifier in (open_pickle(path), load_classifier(path)):
@@ -325,7 +325,7 @@ class Turn(Transform):
 
 @pytest.fixture
 def gone(tmp_path, monkeypatch):
-    """A module that is there while an export is made; `gone()` takes it away."""
+    """Return a module that exists while an export is made, and a function that removes it."""
     (tmp_path / "my_labels.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     import my_labels
@@ -338,7 +338,7 @@ def gone(tmp_path, monkeypatch):
     away()
 
 
-def test_functions_that_labelled_the_training_pictures_are_not_needed(photos, tmp_path, gone):
+def test_labelling_functions_are_not_needed(photos, tmp_path, gone):
     module, away = gone
     learn = learner(photos, getters=[fv.noop, module.label])
     path = export(learn, tmp_path)
@@ -351,7 +351,7 @@ def test_functions_that_labelled_the_training_pictures_are_not_needed(photos, tm
 
 
 @pytest.mark.parametrize("name", ["turn", "Turn"])
-def test_what_is_missing_is_named(photos, tmp_path, gone, name):
+def test_missing_function_is_named(photos, tmp_path, gone, name):
     module, away = gone
     what = getattr(module, name)
     path = export(learner(photos, item=[CROP, what if name == "turn" else what()]), tmp_path)
@@ -362,7 +362,7 @@ def test_what_is_missing_is_named(photos, tmp_path, gone, name):
 
 
 def planted(photos, tmp_path, module, name, monkeypatch):
-    """An export that holds an object of a class of a module that is taken away again."""
+    """Return an export that contains an object of a class that no longer exists."""
     made = type(name, (), {"__module__": module})
     with monkeypatch.context() as patch:
         if module not in sys.modules:
@@ -384,7 +384,7 @@ def planted(photos, tmp_path, module, name, monkeypatch):
         ("json", "Gone", "needs Gone of the module json, which the installed version of that module does not have"),
     ],
 )
-def test_what_other_versions_lack_is_named(photos, tmp_path, monkeypatch, module, name, sentence):
+def test_name_missing_in_this_version_is_named(photos, tmp_path, monkeypatch, module, name, sentence):
     path = planted(photos, tmp_path, module, name, monkeypatch)
     with pytest.raises(ExportError, match=rf"export\.pkl .*{sentence}"):
         open_pickle(path)

@@ -1,4 +1,4 @@
-"""`make train` and `make app`: what was typed arrives, what happens is seen, and what fails says so in a sentence."""
+"""`make train` and `make app`: settings, progress, and errors."""
 
 import importlib.util
 import json
@@ -41,7 +41,7 @@ def write_notebook(folder, *cells):
 
 
 def make(target, **variables):
-    """Run `make TARGET` without a shell in between; the environments are taken as they are."""
+    """Run `make TARGET` without a shell; the environments are not rebuilt."""
     typed = [f"{name}={text}" for name, text in variables.items()]
     command = ["make", "-o", ".venv/ready", "-o", ".venv-page/ready", target, *typed]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
@@ -62,13 +62,13 @@ def runner():
 
 
 def started(*args):
-    """Start the runner in a session of its own, as a terminal does; its output is to be read line by line."""
+    """Start the runner in its own session, as a terminal does, with its output as a pipe."""
     command = [sys.executable, str(RUN), *args]
     return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=ENVIRONMENT, start_new_session=True)
 
 
 def lines_until(process, text):
-    """The lines that the process prints, up to the one that holds `text`."""
+    """Return the lines that the process prints, up to the one that contains `text`."""
     lines = []
     while line := process.stdout.readline():
         lines.append(line)
@@ -118,7 +118,7 @@ LABELS += [
         ({}, {"source": "sample", "labels": ["a"], "photos": None, "size": None}),
     ],
 )
-def test_what_was_typed_is_what_arrives(tmp_path, typed, wanted):
+def test_settings_arrive_as_typed(tmp_path, typed, wanted):
     cell = f"import json\njson.dump([globals().get(n) for n in {[*wanted]}], open({str(tmp_path / 'got')!r}, 'w'))"
     args = " ".join(write_notebook(tmp_path, cell))
     made = make("train", **{**typed, "ARGS": f"{args} {typed.get('ARGS', '')}"})
@@ -147,14 +147,14 @@ def test_what_was_typed_is_what_arrives(tmp_path, typed, wanted):
         ({"ARGS": "-p export 'my folder"}, "ARGS cannot be read (No closing quotation): -p export 'my folder"),
     ],
 )
-def test_what_cannot_be_a_setting_is_refused_in_a_sentence(typed, sentence):
+def test_invalid_setting_is_refused_with_a_reason(typed, sentence):
     refused = make("train", **typed)
     assert refused.returncode == 2 and sentence in refused.stderr and "Traceback" not in refused.stderr
     assert len(refused.stderr.splitlines()) <= 2  # the second one is make's
 
 
-def test_steps_prints_and_epochs_are_seen_as_they_come(tmp_path):
-    """The notebook waits for a file that comes when its lines were seen; fastprogress is what shows fastai's epochs."""
+def test_sections_output_and_epochs_are_shown_immediately(tmp_path):
+    """The notebook waits until its lines have been seen. fastprogress shows fastai's epochs."""
     wait = f"import time\nfrom pathlib import Path\nwhile not Path({str(tmp_path)!r}, name).exists(): time.sleep(0.02)"
     rows = "[['epoch', 'train_loss'], [0, 0.75], [1, 0.5]]"
     process = started(
@@ -189,7 +189,7 @@ def test_steps_prints_and_epochs_are_seen_as_they_come(tmp_path):
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "The notebook's kernel was ended from outside"),
     ],
 )
-def test_a_failure_ends_with_a_sentence_and_says_where_the_rest_is(tmp_path, code, last):
+def test_failure_ends_with_a_sentence_and_names_the_log(tmp_path, code, last):
     failed = run(*write_notebook(tmp_path, f"import sys\nprint('warned', file=sys.stderr)\n{code}"))
     where, sentence = failed.stderr.splitlines()
     assert failed.returncode == 1 and sentence.startswith(last) and "Traceback" not in failed.stdout
@@ -200,7 +200,7 @@ def test_a_failure_ends_with_a_sentence_and_says_where_the_rest_is(tmp_path, cod
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_everything_at_once(tmp_path, number):
+def test_interrupt_ends_all_processes(tmp_path, number):
     code = "import os, subprocess, time\nchild = subprocess.Popen(['sleep', '600'])\n"
     code += "print('pids', os.getpid(), child.pid)\ntime.sleep(600)"
     process = started(*write_notebook(tmp_path, code))
@@ -212,8 +212,8 @@ def test_an_interrupt_ends_everything_at_once(tmp_path, number):
     assert not psutil.wait_procs(family, timeout=10)[1]
 
 
-def test_a_reply_that_arrives_while_a_widget_is_answered_is_seen(tmp_path, runner, monkeypatch):
-    """What a busy machine does by chance: nbclient is late in answering an Output widget, and the reply comes first.
+def test_reply_during_a_widget_message_is_received(tmp_path, runner, monkeypatch):
+    """As happens on a busy machine: the reply arrives before nbclient responds to an Output widget.
 
     ZeroMQ's file descriptor then tells nothing any more, and papermill's own client waits for ever.
     """
@@ -248,7 +248,7 @@ while time.time() < end: pass"""
     ],
     ids=["lost reply", "asleep", "computes", "its child computes", "speaks"],
 )
-def test_it_ends_where_waiting_is_in_vain_and_only_there(tmp_path, runner, monkeypatch, capsys, limits, code, sentence):
+def test_only_a_stalled_notebook_is_stopped(tmp_path, runner, monkeypatch, capsys, limits, code, sentence):
     for name, seconds in limits.items():
         monkeypatch.setattr(NotebookClient, name, seconds)
     notebook, output = map(Path, write_notebook(tmp_path, f"import time\n{code}")[1::2])
@@ -257,8 +257,8 @@ def test_it_ends_where_waiting_is_in_vain_and_only_there(tmp_path, runner, monke
     assert (ended, last) == ((1, [f"The notebook stalled: {sentence}. Run it again."]) if sentence else (0, []))
 
 
-def test_the_lesson_is_trained_from_the_terminal(tmp_path):
-    """train.ipynb itself, on few drawings and on another folder of other things."""
+def test_make_train_runs_the_lesson(tmp_path):
+    """Run train.ipynb on few drawings, with a folder of other things."""
     from icon_classifier.training.sample import write_icons
 
     write_icons(tmp_path / "others", ("key", "lock"), per_name=7)
@@ -272,7 +272,7 @@ def test_the_lesson_is_trained_from_the_terminal(tmp_path):
     assert (tmp_path / "export/export.onnx").exists()
 
 
-def test_a_folder_of_others_without_pictures_is_refused_before_training(tmp_path):
+def test_others_without_images_are_refused_before_training(tmp_path):
     refused = run("--notebook", str(ROOT / "notebooks/train.ipynb"), "-p", "others", "nowhere", cwd=tmp_path)
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1] == "there are no pictures in nowhere, the folder that `others` names"
@@ -287,8 +287,8 @@ def taken():
         yield server.getsockname()[1]
 
 
-def test_a_port_that_is_taken_is_a_sentence(taken, tmp_path):
-    """`make app` says so before it trains, and the Procfile's line before it starts anything."""
+def test_port_in_use_is_reported(taken, tmp_path):
+    """`make app` reports it before training, and the Procfile's command before starting."""
     refused = make("app", PORT=str(taken))
     furnish(tmp_path)
     path = os.pathsep.join([str(ROOT / ".venv-page/bin"), os.environ["PATH"]])
@@ -306,6 +306,6 @@ def test_a_port_that_is_taken_is_a_sentence(taken, tmp_path):
 
 
 @pytest.mark.parametrize("port", ["abc", "65536"])
-def test_a_port_that_is_none_is_a_sentence(port):
+def test_invalid_port_is_reported(port):
     refused = make("app", PORT=port)
     assert refused.returncode and f"The port should be a number between 1 and 65535, not {port!r}." in refused.stderr

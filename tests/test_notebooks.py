@@ -1,4 +1,4 @@
-"""The notebooks: chapters that run, modules in step with them, and nothing stale or ugly kept."""
+"""The notebooks: the chapters run, the modules match them, and the outputs are clean."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ def copy(tmp_path):
 
 
 def differences(copy):
-    """Export and clean in `copy`; the files that this changes."""
+    """Run the export and the cleaning in `copy`; return the files that this changes."""
     before = {path: path.read_bytes() for path in copy.rglob("*.*") if path.is_file()}
     for args in (["export"], ["clean", "--fname", "notebooks"]):
         run = nbdev(*args, cwd=copy)
@@ -43,7 +43,7 @@ def test_modules_are_in_step_and_notebooks_clean(copy):
     assert differences(copy) == [], "run: .venv/bin/nbdev-export; .venv/bin/nbdev-clean --fname notebooks"
 
 
-def test_the_gate_closes(copy):
+def test_stale_module_is_detected(copy):
     module, notebook = copy / "icon_classifier/training/clean.py", copy / "notebooks/train.ipynb"
     module.write_text(module.read_text() + "\nedited = True\n")
     notebook.write_text(notebook.read_text().replace('"execution_count": null', '"execution_count": 7', 1))
@@ -56,7 +56,7 @@ def test_the_chapters_run():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_what_is_kept(path):
+def test_outputs_are_tidy(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:

@@ -1,4 +1,4 @@
-"""The ONNX model: the same answers as fastai gives, for every rule of resizing, and nothing run or sent on loading."""
+"""The ONNX model: the same predictions as fastai for each resize method, and no code or telemetry on loading."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SIZES = [(64, 64), (500, 375), (375, 500), (1280, 720), (12, 9), (33, 57), (1500
 
 
 def uploads():
-    """300 pictures as uploads are: of all shapes and modes, turned by EXIF, opened by `open_image`."""
+    """Return 300 images like uploads: all shapes and modes, with EXIF rotations, opened by `open_image`."""
     rng, made = random.Random(1), []
     glyphs = [find_glyphs(label) for label in LABELS]
     for number in range(300):
@@ -39,7 +39,7 @@ def uploads():
 
 
 def rules():
-    """By name: how pictures become the same size one by one, and in batches; and the network's body."""
+    """Return {name: (transforms per image, transforms per batch, body of the network)}."""
     from fastai.vision.all import PadMode, RandomResizedCrop, Resize, ResizeMethod, aug_transforms, resnet18
 
     one_by_one = {
@@ -62,7 +62,7 @@ def rules():
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Drawings as the sample has them: of its labels in sample/train and sample/valid, of others in .others."""
+    """Return a folder of drawings like the sample's, and of other things in .others."""
     folder = tmp_path_factory.mktemp("photos")
     make_sample(folder / "sample", per_label=20)
     write_icons(folder / ".others", OTHERS, per_label=4)
@@ -70,7 +70,7 @@ def photos(tmp_path_factory):
 
 
 def planted(photos, item, batch, arch, images):
-    """An untrained Learner whose scores for `images` are spread as a trained one's may be: no label wins always.
+    """Return an untrained Learner whose scores for `images` vary like those of a trained one.
 
     Its last layer gives the principal components of what it gets from `images`, so that the scores vary in every
     direction, with a standard deviation of 3. Half of `images` are in distribution.
@@ -111,14 +111,14 @@ def planted(photos, item, batch, arch, images):
 
 
 def same_labels(ours, theirs):
-    """Whether two lists of predictions agree in the label, but where the two likeliest were as good as equal."""
+    """Return whether two lists of predictions have the same labels, except where the two best are nearly equal."""
     close = [np.ptp(sorted(prediction.probabilities.values())[-2:]) <= 2e-3 for prediction in theirs]
     return all(a.label == b.label or tie for a, b, tie in zip(ours, theirs, close, strict=True))
 
 
 @pytest.mark.parametrize("name", list(rules()))
 def test_parity(name, photos, tmp_path):
-    """On 300 pictures: the same input for the network, the same labels, probabilities within 1e-3."""
+    """On 300 images, the input of the network and the labels are the same, and probabilities within 1e-3."""
     import torch
 
     from icon_classifier.training.export import compile_export, presizing_of
@@ -151,7 +151,7 @@ def test_parity(name, photos, tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(photos, tmp_path_factory):
-    """The folder of a finished export: a planted network's pickle, and the same model as ONNX in fp32."""
+    """Return the folder of a finished export of an untrained network, with the ONNX model in fp32."""
     from fastai.vision.all import RandomResizedCrop, aug_transforms, resnet18
 
     from icon_classifier.training import export
@@ -160,14 +160,14 @@ def finished(photos, tmp_path_factory):
     learn = planted(photos, RandomResizedCrop(48, min_scale=0.5), aug_transforms(), resnet18, everything(photos))
     learn.export(folder / "export.pkl.part")
     with pytest.MonkeyPatch.context() as patch, learn.no_bar():
-        patch.setattr(export, "SAME", 2)  # no int8 is as good as that
+        patch.setattr(export, "MIN_INT8_AGREEMENT", 2)  # no int8 is as good as that
         export.finish_export(learn, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def both(finished):
-    """The pickle and the same model as ONNX."""
+    """Return the classifiers of the pickle and of its ONNX model."""
     return open_pickle(finished / "export.pkl"), load_classifier(finished / "export.pkl")
 
 
@@ -185,7 +185,7 @@ def everything(photos):
 
 
 def test_pickle_and_onnx_model_predict_the_same(photos, both):
-    """Names, whether it is out of distribution and why, and the heatmap."""
+    """Labels, OOD detection with its reason, and heatmaps."""
     ours, theirs = (classifier.predict_many(everything(photos), heatmap=True) for classifier in reversed(both))
     assert type(both[1]).__name__ == "OnnxClassifier" and same_labels(ours, theirs)
     assert [(a.is_ood, a.reason) for a in ours] == [(a.is_ood, a.reason) for a in theirs]
@@ -196,7 +196,7 @@ def test_pickle_and_onnx_model_predict_the_same(photos, both):
     assert largest > 0.1 and max(np.abs(ours - theirs).max() for ours, theirs in heatmaps) < 1e-3 * max(largest, 1)
 
 
-def test_many_at_once_are_as_one_by_one(photos, both):
+def test_predict_many_equals_predict(photos, both):
     asked = everything(photos)[::2]
     assert len(asked) > 16  # more than go through the network together
     for classifier in both:
@@ -209,8 +209,8 @@ def test_many_at_once_are_as_one_by_one(photos, both):
             classifier.predict_many([asked[0], b"<html>"])
 
 
-def test_none_of_these(site):
-    """The card's own figures are what one counts with its pickle, and other icons look stranger than the labels' own.
+def test_ood_figures_match_the_card(site):
+    """The card's figures match a count with its pickle, and other icons get higher OOD scores.
 
     Over 20 seeds of the sample's training the AUROC was 0.86 to 0.97, 0.93 on average, with a standard deviation of
     0.03; and 74 to 151 of 180 others were refused.
@@ -228,11 +228,11 @@ def test_none_of_these(site):
 
 
 @pytest.mark.parametrize("used", [True, False])
-def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, used):
-    """The card's figures of agreement are those that one measures with the two ONNX models."""
+def test_int8_is_used_if_it_agrees(finished, photos, tmp_path, monkeypatch, used):
+    """The card's figures of agreement match a measurement with the two ONNX models."""
     from icon_classifier.training import export
 
-    monkeypatch.setattr(export, "SAME", 0.0 if used else 2.0)
+    monkeypatch.setattr(export, "MIN_INT8_AGREEMENT", 0.0 if used else 2.0)
     monkeypatch.setattr(export, "CLOSE", 1.0)
     full, small = finished / "export.onnx", shutil.copy(finished / "export.onnx", tmp_path)
     before = load_classifier(finished / "export.pkl").card
@@ -261,15 +261,15 @@ def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, u
     assert np.abs(probabilities[0] - probabilities[1]).mean() == pytest.approx(agreement["difference"], abs=1e-4)
 
 
-def test_the_samples_card_says_whether_int8_agrees(site):
+def test_sample_card_has_the_figures_of_int8(site):
     card = load_classifier(site / "export/export.pkl").card
     agreement = card.onnx["int8"]
     assert (agreement["same"] >= 0.995 and agreement["difference"] <= 0.01) == (card.onnx["precision"] == "int8")
     assert agreement["photos"] == 180
 
 
-def test_an_export_cut_short_anywhere_leaves_a_whole_one(export, monkeypatch):
-    """Whatever rename is the last, the pickle that lies there is read with a card and an ONNX model that fit it."""
+def test_interrupted_export_leaves_a_usable_one(export, monkeypatch):
+    """After each possible interruption, the pickle is loaded with the matching card and ONNX model."""
     import onnx
 
     from icon_classifier.training.export import _settle
@@ -324,14 +324,14 @@ def test_onnx_model_is_used_while_it_matches_the_pickle(export, photos):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "swapped"])
-def test_damaged_onnx_model_is_refused_in_words(export, damage):
+def test_damaged_onnx_model_is_refused_with_a_reason(export, damage):
     onnx = export / "export.onnx"
     onnx.write_bytes({"truncated": onnx.read_bytes()[:-1], "empty": b"", "swapped": b"\x08\x08 another model"}[damage])
     with pytest.raises(ExportError, match=r"damaged, .* run: icon-classifier compile .*export\.pkl"):
         load_classifier(export / "export.pkl")
 
 
-def test_onnx_file_without_a_network_is_refused_in_words(export):
+def test_onnx_file_without_a_network_is_refused(export):
     (export / "export.onnx").write_bytes(b"no network")
     card = json.loads((export / "card.json").read_text())
     card["onnx"]["sha256"] = sha256_of(export / "export.onnx")
@@ -340,8 +340,8 @@ def test_onnx_file_without_a_network_is_refused_in_words(export):
         load_classifier(export / "export.pkl")
 
 
-def test_a_network_that_onnx_lacks_is_refused_in_words(finished, tmp_path):
-    """And nothing is left behind."""
+def test_unsupported_network_is_refused_with_a_reason(finished, tmp_path):
+    """No files are left behind."""
     from fastai.vision.all import load_learner
     from torch.fft import fft2
 
@@ -375,8 +375,8 @@ print(len(os.listdir("/proc/self/task")), *{{"torch", "fastai"}} & set(sys.modul
 """
 
 
-def test_nothing_is_sent_and_neither_fastai_nor_torch_is_loaded(finished, photos, tmp_path, monkeypatch):
-    """onnxruntime alone starts a thread for its telemetry and leaves a file; as we load it, it does neither."""
+def test_no_telemetry_and_no_fastai_or_torch(finished, photos, tmp_path, monkeypatch):
+    """By default onnxruntime starts a telemetry thread and writes a file; load_classifier prevents both."""
     for variable in ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD"):  # where one is set, it keeps quiet by itself
         monkeypatch.delenv(variable, raising=False)
     traces = {}
@@ -395,7 +395,7 @@ def test_nothing_is_sent_and_neither_fastai_nor_torch_is_loaded(finished, photos
 
 
 def test_the_page_environment_is_small():
-    """At most 330 MB of what requirements.txt names, bytecode caches and the installers left out."""
+    """The packages of requirements.txt take at most 330 MB, without bytecode caches and installers."""
     folder = ROOT / ".venv-page"
     files = [f for f in folder.rglob("*") if f.is_file() and not f.is_symlink() and "__pycache__" not in f.parts]
     files = [f for f in files if not {"uv", "pip"} & {f.name, *f.relative_to(folder).parts}]

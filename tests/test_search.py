@@ -1,4 +1,4 @@
-"""Searching, against a DuckDuckGo on 127.0.0.1: jmd_imagescraper's and ddgs's own functions over real sockets."""
+"""Searching with jmd_imagescraper and ddgs, over real sockets, in a stand-in for DuckDuckGo on 127.0.0.1."""
 
 import json
 import time
@@ -76,7 +76,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def alone():
-    """What jmd_imagescraper alone does in each case within 8 s: it sleeps for 5 between one try and the next."""
+    """Return what jmd_imagescraper alone does in each case within 8 s; it sleeps for 5 s between attempts."""
     from contextlib import ExitStack
 
     with ExitStack() as stack:
@@ -92,7 +92,7 @@ def alone():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_ends_in_time_with_links_or_a_sentence(case, alone):
+def test_search_ends_in_time_with_links_or_an_error(case, alone):
     faults, expected, by_itself = CASES[case]
     faults = dict(faults)
     found, began = results(faults.pop("number", 250)), time.monotonic()
@@ -120,7 +120,7 @@ def test_each_ends_in_time_with_links_or_a_sentence(case, alone):
 
 
 @pytest.mark.parametrize("faults", [dict(), dict(quoting="bare"), dict(quoting="single")], ids=str)
-def test_ddgs_alone_finds_the_same(faults):
+def test_ddgs_finds_the_same_links(faults):
     found = results(250)
     with engine(found, **faults) as server:
         links, note = search(Query("heart", 250, endpoint=server.address), [by_ddgs])
@@ -140,7 +140,7 @@ def test_ddgs_alone_finds_the_same(faults):
     ],
     ids=str,
 )
-def test_ddgs_alone_ends_too(faults, outcome):
+def test_ddgs_ends_in_time(faults, outcome):
     faults, began = dict(faults), time.monotonic()
     with engine(results(faults.pop("number", 250)), **faults) as server:
         query = Query("heart", 150, endpoint=server.address, seconds=4)
@@ -153,7 +153,7 @@ def test_ddgs_alone_ends_too(faults, outcome):
     assert time.monotonic() - began < 4.5
 
 
-def test_the_second_source_steps_in():
+def test_second_source_is_used_after_an_error():
     def broken(query, deadline):
         raise SearchError("The page has changed")
 
@@ -176,26 +176,26 @@ def test_filters_reach_the_search_engine(source):
             assert part.lower() in asked["f"].lower()
 
 
-def test_by_default_it_asks_as_the_lesson_does():
+def test_default_query_equals_the_lessons():
     with engine(results(10)) as server:
         search(Query("heart", 5, endpoint=server.address))
     (asked,) = server.queries
     assert asked["p"] == "1" and "type:Photo" in asked["f"] and "layout:Square" in asked["f"]
 
 
-def test_a_filter_that_is_none_is_named():
+def test_unknown_filter_is_named():
     with pytest.raises(SearchError, match="size should be one of Cached, Small, Medium, Large, Wallpaper, not 'huge'"):
         search(Query("heart", size="huge"))
 
 
-def test_no_network_is_a_sentence():
+def test_missing_network_is_reported():
     began = time.monotonic()
     with pytest.raises(SearchError, match="cannot be reached"):
         search(Query("heart", endpoint="http://127.0.0.1:9"))  # nobody listens there
     assert time.monotonic() - began < BOUND
 
 
-def test_what_was_lent_is_given_back():
+def test_replaced_attributes_are_restored():
     import requests
     from ddgs.http_client import HttpClient
     from jmd_imagescraper import core

@@ -1,4 +1,4 @@
-"""The sources that need no search engine, labels as folders, and the manifest."""
+"""The sources that need no search engine, the folder names of labels, and the manifest."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from icon_classifier.training.gather import find_photos, gather_from
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder per label as people have it: big, upside down, nested, with what systems leave behind."""
+    """Return a typical folder of labels, with large, rotated and nested photos and files of operating systems."""
     folder = tmp_path / "my pictures"
     for name in ("heart", "Dr. Dre"):
         (folder / name / "more").mkdir(parents=True)
@@ -64,7 +64,7 @@ def test_reads_a_folder_per_label_and_a_zip_of_such_folders(folder, tmp_path, ma
     assert gather_from(source, out) == {"Dr. Dre": 3, "heart": 5} and (out / "manifest.csv").read_bytes() == before
 
 
-def test_a_zip_that_lies_or_is_locked(tmp_path, monkeypatch):
+def test_zip_with_wrong_size_or_password(tmp_path, monkeypatch):
     from icon_classifier.dataset import sources
 
     monkeypatch.setattr(sources, "MAX_FILE_BYTES", 1_000_000)
@@ -94,7 +94,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize("text", LISTS.values(), ids=LISTS)
-def test_a_csv_of_addresses_with_labels(tmp_path, text):
+def test_csv_of_addresses_with_labels(tmp_path, text):
     with photos() as host:
         addresses = [f"{host.address}/photo/{name}/1?a=b&c=%20d" for name in ("heart", "star")]
         (tmp_path / "links.csv").write_text(text.format(*addresses), encoding="utf-8", newline="")
@@ -105,7 +105,7 @@ def test_a_csv_of_addresses_with_labels(tmp_path, text):
         assert host.asked == {"/photo/heart/1?a=b&c=%20d": 1, "/photo/star/1?a=b&c=%20d": 1}
 
 
-def test_a_csv_without_labels_and_a_folder_of_such(tmp_path):
+def test_csv_without_labels_and_folder_of_csvs(tmp_path):
     with photos() as host:
         (tmp_path / "lists").mkdir()
         for name in ("heart", "star"):
@@ -115,8 +115,8 @@ def test_a_csv_without_labels_and_a_folder_of_such(tmp_path):
         assert gather_from(tmp_path / "lists", tmp_path / "both", per_label=3, **allow) == {"heart": 3, "star": 3}
 
 
-def test_a_manifest_is_such_a_list(tmp_path):
-    """So what was gathered can be passed on without the pictures."""
+def test_manifest_is_a_valid_list(tmp_path):
+    """So that a dataset can be passed on without its photos."""
     with photos() as host:
         (tmp_path / "heart.txt").write_text("".join(f"{host.address}/photo/heart/{i}\n" for i in range(4)))
         gather_from(tmp_path / "heart.txt", tmp_path / "mine", allow_hosts=[host.netloc])
@@ -167,7 +167,7 @@ def saved(name, number, suffix):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("kind", ["files", "webdataset"])
-def test_what_img2dataset_wrote(tmp_path, kind, suffix):
+def test_reads_img2dataset_output(tmp_path, kind, suffix):
     images = [(name, saved(name, i, suffix)) for i in range(4) for name in ("heart", "star")]
     img2dataset(tmp_path / "million", images, kind, suffix)
     assert gather_from(tmp_path / "million", tmp_path / "out") == {"heart": 3, "star": 4}
@@ -177,7 +177,7 @@ def test_what_img2dataset_wrote(tmp_path, kind, suffix):
 
 
 @pytest.mark.parametrize("kind", ["files", "webdataset"])
-def test_one_bad_item_of_img2dataset_costs_itself(tmp_path, capsys, kind):
+def test_damaged_items_of_img2dataset_are_left_out(tmp_path, capsys, kind):
     labels = ["heart", None, b'{"caption": "he', b"[1]", "never", "star", "star"]
     img2dataset(tmp_path / "million", [(label, icon("star", i)) for i, label in enumerate(labels)], kind)
     if kind == "files":
@@ -194,7 +194,7 @@ def test_one_bad_item_of_img2dataset_costs_itself(tmp_path, capsys, kind):
         gather_from(tmp_path / "none", tmp_path / "out")
 
 
-def test_rejects_what_is_no_source_in_a_sentence(tmp_path):
+def test_invalid_source_is_refused_with_a_reason(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "words.csv").write_text("heart\nstar\n")
@@ -212,7 +212,7 @@ def test_rejects_what_is_no_source_in_a_sentence(tmp_path):
             list(read_source(tmp_path / name))
 
 
-def test_a_folder_is_not_gathered_into_itself(folder):
+def test_folder_is_not_gathered_into_itself(folder):
     before = sorted(folder.rglob("*"))
     with pytest.raises(SourceError, match="Name another folder"):
         gather_from(folder, folder.parent / "." / folder.name)
@@ -245,7 +245,7 @@ def test_labels_become_folder_names():
             safe_name(label)
 
 
-def test_no_two_labels_share_a_folder():
+def test_labels_have_different_folders():
     labels = ["Drake", "drake", "AC/DC", "AC／DC", "Straße", "STRASSE", "长" * 60, "长" * 61]  # noqa: RUF001
     folders = folder_names(labels)
     assert list(folders) == labels and len({folder.casefold() for folder in folders.values()}) == len(labels)
@@ -254,7 +254,7 @@ def test_no_two_labels_share_a_folder():
     assert folder_names(["drake", "Drake"], known=folders) == {"drake": "drake (2)", "Drake": "Drake"}
 
 
-def test_labels_that_would_escape_stay_inside(tmp_path):
+def test_labels_cannot_escape_the_dataset(tmp_path):
     labels = ["../up", "/etc", "..", "a/b", "CON", "manifest.csv", "Drake", "drake"]
     with photos() as host:
         with open(tmp_path / "links.csv", "w", newline="") as file:
@@ -269,7 +269,7 @@ def test_labels_that_would_escape_stay_inside(tmp_path):
     assert Manifest(tmp_path / "out").folders().keys() == set(labels)
 
 
-def test_a_line_that_was_cut_off_is_dropped_and_the_rest_stays(tmp_path):
+def test_incomplete_last_line_is_dropped(tmp_path):
     manifest = Manifest(tmp_path)
     manifest.add(*({"label": "heart", "url": f"u{i}", "decision": "found", "title": 'a "b",\nc'} for i in range(5)))
     manifest.add({"label": "heart", "url": "u1", "decision": "kept", "file": "heart/1.jpg"})
@@ -287,7 +287,7 @@ def test_a_line_that_was_cut_off_is_dropped_and_the_rest_stays(tmp_path):
     assert len(rows) == 5 and rows[1]["decision"] == "kept" and rows[0]["title"] == 'a "b", c'  # one row per link
 
 
-def test_a_manifest_that_is_none_is_a_sentence(tmp_path):
+def test_other_manifest_is_refused_with_a_reason(tmp_path):
     (tmp_path / "manifest.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ManifestError, match="Move it away"):
         Manifest(tmp_path)

@@ -1,4 +1,4 @@
-"""train.ipynb, executed as `make train` executes it."""
+"""train.ipynb, executed as by `make train`."""
 
 import json
 import random
@@ -25,13 +25,13 @@ from icon_classifier.training.gather import count_photos, fit_batch_size, gather
 
 
 def printed(path):
-    """Everything that the cells of an executed notebook printed."""
+    """Return the printed output of an executed notebook."""
     cells = nbformat.read(path, as_version=4).cells
     return "".join(o.text for c in cells for o in c.get("outputs", []) if o.get("name") == "stdout")
 
 
-def test_the_sample_is_learned(site):
-    """At most 5 % error on font families that training has not seen; twenty seeds gave 0 % each (docs/model.md)."""
+def test_error_on_the_sample(site):
+    """The error on font families that training does not see is at most 5 %; twenty seeds gave 0 % (docs/model.md)."""
     card = json.loads((site / "export/card.json").read_text())
     error = card["figures"]["error"]
     assert error["rate"] <= 0.05 and error["photos"] == 180
@@ -53,7 +53,7 @@ def test_the_lesson_is_visible(site):
     assert len(images) >= 4  # contact sheet, batch, confusion matrix, top losses
 
 
-def test_a_folder_of_ones_own_with_the_cleaners_choices(site, tmp_path):
+def test_own_folder_and_choices_in_the_cleaner(site, tmp_path):
     """The random split, fine_tune, and marks made in the cleaner, which the next cell applies; nothing is deleted.
 
     Training reads the dataset that the folder was gathered into. The folder itself stays as it was, and gathering it
@@ -99,7 +99,7 @@ def test_a_folder_of_ones_own_with_the_cleaners_choices(site, tmp_path):
 
 @pytest.mark.parametrize("number", [5, 6, 20])
 def test_few_photos_train_in_smaller_batches(tmp_path, number):
-    """Fewer than a batch of 64 takes; for batch normalization no batch may hold just one."""
+    """Fewer photos than the batch size of 64; batch normalization needs two photos per batch."""
     for name in ("heart", "star"):
         (tmp_path / "few" / name).mkdir(parents=True)
         for i in range(number):
@@ -110,7 +110,7 @@ def test_few_photos_train_in_smaller_batches(tmp_path, number):
     assert (tmp_path / "export/export.pkl").exists()
 
 
-def test_a_label_without_validation_images_is_named():
+def test_label_without_validation_photos_is_named():
     files = [Path(f"photos/pets/{label}/{i}.jpg") for label in ("cat", "dog") for i in range(3)]
     dls = SimpleNamespace(vocab=["cat", "dog", "owl"], valid_ds=SimpleNamespace(items=files[:4]))
     assert "No validation image shows owl, so the error rate says nothing about that" in unchecked(dls)
@@ -119,7 +119,7 @@ def test_a_label_without_validation_images_is_named():
 
 
 def turned(rng):
-    """As a phone stores what it was held upright for: the pixels lie on their side, and EXIF says so."""
+    """Like a phone's upright photo: the pixels are rotated, and EXIF says so."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return gradient(rng, "RGB", (96, 72)), dict(format="JPEG", quality=95, exif=exif)
@@ -183,7 +183,7 @@ P3 = p3_profile()
 
 
 def dataloaders(photos):
-    """What the notebook's cell with the DataBlock makes of the dataset `photos`."""
+    """Return the DataLoaders that the notebook's cell with the DataBlock makes of the dataset `photos`."""
     from fastai.vision import all as vision
 
     notebook = nbformat.read(ROOT / "notebooks/train.ipynb", as_version=4)
@@ -194,7 +194,7 @@ def dataloaders(photos):
     return names["dls"]
 
 
-def test_a_split_of_ones_own_is_kept(tmp_path):
+def test_existing_split_is_kept(tmp_path):
     for side, number in (("Training", 6), ("val", 5)):
         for label in ("heart", "star"):
             (tmp_path / "mine" / side / label / "deep").mkdir(parents=True)
@@ -207,8 +207,8 @@ def test_a_split_of_ones_own_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [turned, black_on_clear, grey_16, display_p3, large])
-def test_training_sees_what_the_page_sees(tmp_path, kind):
-    """A folder of such photos, through gathering and the notebook's DataBlock; the page opens the same originals."""
+def test_training_and_page_get_the_same_pixels(tmp_path, kind):
+    """Compare photos after gathering and the notebook's DataBlock with the same originals on the page."""
     from fastai.vision.all import resnet18, vision_learner
 
     rng = random.Random(kind.__name__)
@@ -244,7 +244,7 @@ def test_training_sees_what_the_page_sees(tmp_path, kind):
         ({"source": "bing"}, 'no file or folder bing; source is "sample", "search", "folder" or a path'),
     ],
 )
-def test_refusals_are_sentences(tmp_path, monkeypatch, parameters, sentence):
+def test_errors_are_sentences(tmp_path, monkeypatch, parameters, sentence):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(papermill.PapermillExecutionError) as failure:
@@ -253,7 +253,7 @@ def test_refusals_are_sentences(tmp_path, monkeypatch, parameters, sentence):
     assert not (tmp_path / "export/export.pkl").exists()
 
 
-def test_on_colab_the_first_cell_asks_for_the_fork(tmp_path, monkeypatch):
+def test_first_cell_asks_for_the_fork_on_colab(tmp_path, monkeypatch):
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
     with pytest.raises(papermill.PapermillExecutionError, match="Put the address of your fork"):
         run_notebook(tmp_path)

@@ -1,4 +1,4 @@
-"""page.py without a browser: its handler takes whatever a browser sends, and what it shows of names is text."""
+"""page.py without a browser: handling of all messages, and escaping of file names."""
 
 import io
 import random
@@ -18,7 +18,7 @@ MARKUP = "<img src=x onerror=alert(1)>"
 
 
 def bad_files():
-    """500 files that are no whole pictures: cut off, scrambled, empty, of other types, too large once decoded."""
+    """Return 500 damaged files: truncated, scrambled, empty, of other types, or too large when decoded."""
     rng = random.Random(0)
     for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
         file = io.BytesIO()
@@ -59,12 +59,12 @@ def good(drawing):
 
 
 def send(page, message, *buffers):
-    """What the page gets of a browser's message."""
+    """Send a message of the browser to the page."""
     page.upload._handle_custom_msg(message, list(buffers))
 
 
 def give(page, *contents, name="picture.jpg"):
-    """Send pictures as the browser does, and press the button."""
+    """Upload images as the browser does, and press the button."""
     send(page, {"begin": len(contents)})
     for content in contents:
         send(page, {"name": name, "address": "blob:1"}, memoryview(content))
@@ -72,11 +72,11 @@ def give(page, *contents, name="picture.jpg"):
 
 
 def read(page):
-    """What stands on the cards."""
+    """Return the HTML of the cards."""
     return [card.value for card in page.predictions.children]
 
 
-def test_five_hundred_bad_files(page, good):
+def test_five_hundred_damaged_files(page, good):
     said, memory = [], []
     for number, content in enumerate(bad_files()):
         give(page, content, name=f"{number}{MARKUP}.png")
@@ -94,7 +94,7 @@ def test_five_hundred_bad_files(page, good):
     assert memory[-1] < 1.1 * memory[0]
 
 
-def test_what_takes_long_says_how_far_it_is(page, good):
+def test_progress_is_shown(page, good):
     said = []
     page.note.observe(lambda change: said.append(change.new), "value")
     give(page, good, good, good)
@@ -102,7 +102,7 @@ def test_what_takes_long_says_how_far_it_is(page, good):
     assert said[3:] == [""]
 
 
-def test_a_second_press_does_nothing_twice(page, good, monkeypatch):
+def test_second_press_does_not_repeat_work(page, good, monkeypatch):
     asked = []
     predict = page.classifier.predict
     monkeypatch.setattr(page.classifier, "predict", lambda *args, **kw: asked.append(1) or predict(*args, **kw))
@@ -112,7 +112,7 @@ def test_a_second_press_does_nothing_twice(page, good, monkeypatch):
     assert len(asked) == 2 and read(page) == before and page.note.value == ""
 
 
-def test_a_failure_of_ours_is_an_apology_and_the_next_press_tries_again(page, good, monkeypatch, caplog):
+def test_unexpected_error_is_reported_and_can_be_retried(page, good, monkeypatch, caplog):
     with monkeypatch.context() as broken:
         broken.setattr(page.classifier, "predict", lambda *args, **kw: 1 / 0)
         give(page, good)
@@ -121,7 +121,7 @@ def test_a_failure_of_ours_is_an_apology_and_the_next_press_tries_again(page, go
     assert "Prediction: star" in read(page)[0] and SERVER_ERROR not in read(page)[0]
 
 
-def test_no_heat_map_is_offered_where_there_can_be_none(page, site, good, tmp_path):
+def test_no_heatmap_is_offered_without_preprocessing(page, site, good, tmp_path):
     give(page, good)
     assert page.look.layout.display == ""
     shutil.copy(site / "export/export.pkl", tmp_path)
@@ -132,7 +132,7 @@ def test_no_heat_map_is_offered_where_there_can_be_none(page, site, good, tmp_pa
     assert "Prediction: star" in read(page)[0] and page.look.layout.display == "none"
 
 
-def test_more_than_a_page_keeps_is_refused(page):
+def test_too_large_uploads_are_refused(page):
     big = io.BytesIO()
     Image.effect_noise((2000, 2000), 80).save(big, "BMP")  # 4 MB
     give(page, *[big.getvalue()] * 5)
@@ -140,7 +140,7 @@ def test_more_than_a_page_keeps_is_refused(page):
     assert refused == [number * len(big.getvalue()) > MAX_UPLOAD_BYTES for number in range(1, 6)] and any(refused)
 
 
-def test_messages_that_no_browser_of_ours_sends(page, good):
+def test_unexpected_messages_from_the_browser(page, good):
     send(page, {"begin": 1_000_000})
     for _ in range(30):
         send(page, {"name": MARKUP, "address": MARKUP}, good)
@@ -152,14 +152,14 @@ def test_messages_that_no_browser_of_ours_sends(page, good):
     assert "Prediction: star" in read(page)[0]
 
 
-def test_names_are_text():
+def test_file_names_are_escaped():
     prediction = Prediction(MARKUP, 0.9, {MARKUP: 0.9, "b": 0.1}, True, "Odd.")
     shown = bars(prediction.probabilities) + unfold(MARKUP, [MARKUP]) + table([[MARKUP]])
     shown += figure(MARKUP, "blob:1", MARKUP) + figure(MARKUP, "blob:1", "", prediction, in_a_sentence(prediction))
     assert "<img src=x" not in shown and shown.count("&lt;img") == 10
 
 
-def test_many_names_give_five_bars_and_the_number_of_the_others():
+def test_many_labels_give_five_bars_and_a_count():
     shown = bars({f"name {i}": 0.01 for i in range(100)})
     assert shown.count("icon-track") == 5 and "and 95 less likely" in shown
 

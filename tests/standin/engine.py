@@ -1,4 +1,4 @@
-"""The stand-in for DuckDuckGo: the token, then results as JSON, with each fault that was met or can be thought of."""
+"""The stand-in for DuckDuckGo: a token, then results as JSON, with all faults that are known or possible."""
 
 import json
 import threading
@@ -125,7 +125,7 @@ class Engine(Quiet):
 @contextmanager
 def engine(found, quoting="double", bound=True, status=0, token_status=0, pages_before=0, html=False, silent=False,
            retry_after=""):  # fmt: skip
-    """A search engine, by default as today's is.
+    """Run a search engine, which by default behaves as DuckDuckGo does at present.
 
     `found`: a function from the query to its results (see `result`). `quoting`: a key of QUOTINGS. `bound`: a token
     is good for the user agent that asked for it. `status`: what i.js answers after `pages_before` pages;

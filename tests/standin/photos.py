@@ -1,4 +1,4 @@
-"""The stand-in for image hosts: the sample's icons, and hosts that want to harm, hang or deceive."""
+"""The stand-in for image hosts: icons of the sample, and hosts that attack, hang or deceive."""
 
 import gzip
 import io
@@ -29,7 +29,7 @@ def chunk(kind, data):
 
 
 def bomb():
-    """A PNG of 100 megapixels in some 12 kB."""
+    """Return a PNG of 100 megapixels in about 12 kB."""
     header = struct.pack(">IIBBBBB", 10_000, 10_000, 1, 0, 0, 0, 0)
     rows = zlib.compress(bytes(10_000 * 1251), 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
