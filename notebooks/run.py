@@ -23,8 +23,9 @@ TYPED = (
     "LABELS",
     "OTHERS",
     "EPOCHS",
+    "WEIGHTS",
 )  # make's variables; make hands over what was typed: TYPED_LABELS
-PATHS = "photos", "others"  # settings that are text though their default is None
+PATHS = "photos", "others", "weights"  # settings that are text though their default is None
 PACKAGE = Path(__file__).parent.parent / "icon_classifier"
 
 

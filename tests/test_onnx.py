@@ -160,7 +160,7 @@ def finished(photos, tmp_path_factory):
     learn = planted(photos, RandomResizedCrop(48, min_scale=0.5), aug_transforms(), resnet18, everything(photos))
     learn.export(folder / "export.pkl.part")
     with pytest.MonkeyPatch.context() as patch, learn.no_bar():
-        patch.setattr(export, "SAME", 2)  # no int8 is as good as that
+        patch.setattr(export, "MIN_INT8_AGREEMENT", 2)  # no int8 is as good as that
         export.finish_export(learn, folder)
     return folder
 
@@ -232,8 +232,8 @@ def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, u
     """The card's figures of agreement are those that one measures with the two ONNX models."""
     from icon_classifier.training import export
 
-    monkeypatch.setattr(export, "SAME", 0.0 if used else 2.0)
-    monkeypatch.setattr(export, "CLOSE", 1.0)
+    monkeypatch.setattr(export, "MIN_INT8_AGREEMENT", 0.0 if used else 2.0)
+    monkeypatch.setattr(export, "MAX_INT8_DIFFERENCE", 1.0)
     full, small = finished / "export.onnx", shutil.copy(finished / "export.onnx", tmp_path)
     before = load_classifier(finished / "export.pkl").card
     valid = [(image, None) for image in drawings(photos, "sample/valid")]

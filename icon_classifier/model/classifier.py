@@ -123,7 +123,7 @@ def load_classifier(path="export/export.pkl"):
 
 def _not_its_onnx(onnx, pickle):
     """What is wrong with an export.onnx whose SHA-256 is not the card's, and what to do."""
-    other = _other_file(onnx)
+    other = other_file(onnx)
     what = f": it is {other}" if other else ""
     return (
         f"{onnx} is damaged, or not the one that card.json describes{what}. To make it anew from export.pkl, run: "
@@ -207,7 +207,7 @@ class PickleClassifier(Classifier):
 
 def open_pickle(path, card=None):
     """The `PickleClassifier` of an export.pkl, which answers as fastai does; raises `ExportError`."""
-    if other := _other_file(path):
+    if other := other_file(path):
         raise ExportError(f"{path} is not a fastai image classifier, but {other}.")
     # The libraries' warnings (deprecations; that a pickle must be trusted) would stand on the visitor's page.
     with warnings.catch_warnings():
@@ -224,8 +224,8 @@ def open_pickle(path, card=None):
         return classifier
 
 
-def _other_file(path):
-    """What a file is that cannot be part of an export, and what to do; "" where it may be."""
+def other_file(path):
+    """Return what a file is that holds neither a model nor weights, and what to do; "" where it may hold them."""
     with open(path, "rb") as file:
         head = file.read(512)
     if not head:
@@ -240,5 +240,5 @@ def _other_file(path):
         with zipfile.ZipFile(path) as archive:
             files = [name for name in archive.namelist() if not name.endswith("/")]
         if not any(name.endswith("/data.pkl") for name in files):
-            return f"an archive of other files ({', '.join(files[:3])}). If the export is in it, unpack that"
+            return f"an archive of other files ({', '.join(files[:3])}). If what you need is in it, unpack that"
     return ""
