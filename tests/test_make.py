@@ -25,6 +25,7 @@ SETTINGS = """source = "sample"  # a comment with x = y
 labels = ["a"]
 photos = None
 others = None
+weights = None
 epochs = None
 size = None
 export = "export"
