@@ -7,7 +7,7 @@ UV := $(BIN)/uv pip
 REQUIREMENTS := requirements-all.txt
 
 # What was typed goes to the runner in the environment, as it is: neither make nor the shell reads it.
-TYPED := SOURCE PHOTOS LABELS OTHERS EPOCHS ARGS
+TYPED := SOURCE PHOTOS LABELS OTHERS EPOCHS WEIGHTS ARGS
 $(foreach v,$(TYPED),$(eval export TYPED_$v := $$(value $v)))
 unexport $(TYPED)  # else make expands them, $(shell ...) included
 # A misspelt variable would be passed over in silence.
@@ -26,7 +26,7 @@ app: .venv/ready ## serve the page at http://localhost:8866 (PORT=...), training
 	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/voila notebooks/icon_classifier.ipynb --port=$(PORT) --no-browser
 
-train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder|path PHOTOS=folder LABELS="a, b" OTHERS=folder EPOCHS=n ARGS="-p size 128"
+train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder|path PHOTOS=folder LABELS="a, b" OTHERS=folder EPOCHS=n WEIGHTS=file ARGS="-p size 128"
 	@$(BIN)/python notebooks/run.py
 
 test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromium included

@@ -18,8 +18,9 @@ from papermill.exceptions import PapermillExecutionError
 from icon_classifier.errors import IconClassifierError
 from icon_classifier.notebook_runner import Screen, StalledError, execute
 
-TYPED = ("SOURCE", "PHOTOS", "LABELS", "OTHERS", "EPOCHS")  # variables of make, which passes on TYPED_LABELS and so on
-PATHS = ("photos", "others")  # settings that are text although their default is None
+# variables of make, which passes on TYPED_LABELS and so on
+TYPED = ("SOURCE", "PHOTOS", "LABELS", "OTHERS", "EPOCHS", "WEIGHTS")
+PATHS = ("photos", "others", "weights")  # settings that are text although their default is None
 PACKAGE = Path(__file__).parent.parent / "icon_classifier"
 
 

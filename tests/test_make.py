@@ -25,6 +25,7 @@ SETTINGS = """source = "sample"  # a comment with x = y
 labels = ["a"]
 photos = None
 others = None
+weights = None
 epochs = None
 size = None
 export = "export"
@@ -104,8 +105,8 @@ LABELS += [
         ({"LABELS": ", ".join(LABELS)}, {"labels": LABELS, "source": "search"}),
         ({"LABELS": " 311 ,2024 , ", "SOURCE": "search"}, {"labels": ["311", "2024"], "source": "search"}),
         (
-            {"PHOTOS": "2024", "OTHERS": 'Ke$ha\'s "best" #1', "EPOCHS": "3"},
-            {"photos": "2024", "others": 'Ke$ha\'s "best" #1', "epochs": 3, "source": "folder"},
+            {"PHOTOS": "2024", "WEIGHTS": "18", "OTHERS": 'Ke$ha\'s "best" #1', "EPOCHS": "3"},
+            {"photos": "2024", "weights": "18", "others": 'Ke$ha\'s "best" #1', "epochs": 3, "source": "folder"},
         ),
         (
             {"SOURCE": "$(ls).zip", "ARGS": "-p size 128 -p export '12 $x' -p photos 7"},

@@ -233,7 +233,7 @@ def test_int8_is_used_if_it_agrees(finished, photos, tmp_path, monkeypatch, used
     from icon_classifier.training import export
 
     monkeypatch.setattr(export, "MIN_INT8_AGREEMENT", 0.0 if used else 2.0)
-    monkeypatch.setattr(export, "CLOSE", 1.0)
+    monkeypatch.setattr(export, "MAX_INT8_DIFFERENCE", 1.0)
     full, small = finished / "export.onnx", shutil.copy(finished / "export.onnx", tmp_path)
     before = load_classifier(finished / "export.pkl").card
     valid = [(image, None) for image in drawings(photos, "sample/valid")]

@@ -238,7 +238,10 @@ def test_training_and_page_get_the_same_pixels(tmp_path, kind):
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"pretrained": True, "per_label": 15}, "The pretrained weights could not be downloaded"),
+        ({"pretrained": True, "per_label": 15}, "The pretrained weights of resnet18 could not be downloaded"),
+        ({"weights": "nowhere.pth"}, "there is no file nowhere.pth, which `weights` names"),
+        ({"weights": str(Path(__file__)), "pretrained": False}, "and `pretrained` refuses them"),
+        ({"weights": str(Path(__file__)), "per_label": 15}, "test_train.py holds no weights of resnet18: "),
         ({"source": "folder"}, "say in `photos` which folder"),
         ({"source": "folder", "photos": "nowhere"}, "There is no file or folder nowhere"),
         ({"source": "bing"}, 'no file or folder bing; source is "sample", "search", "folder" or a path'),

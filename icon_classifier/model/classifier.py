@@ -128,7 +128,7 @@ def load_classifier(path="export/export.pkl"):
 
 def _not_its_onnx(onnx, pickle):
     """Return the error message for an export.onnx whose SHA-256 differs from the card's."""
-    other = _other_file(onnx)
+    other = other_file(onnx)
     what = f": it is {other}" if other else ""
     return (
         f"{onnx} is damaged, or is not the file that card.json describes{what}. To compile it again from export.pkl, "
@@ -218,7 +218,7 @@ def open_pickle(path, card=None):
 
     Raises `ExportError`.
     """
-    if other := _other_file(path):
+    if other := other_file(path):
         raise ExportError(f"{path} is not a fastai image classifier, but {other}.")
     # The visitor's page would show the libraries' warnings (about deprecations, and about loading a pickle).
     with warnings.catch_warnings():
@@ -235,8 +235,8 @@ def open_pickle(path, card=None):
         return classifier
 
 
-def _other_file(path):
-    """Return what a file is if it cannot be part of an export, and what to do; otherwise ""."""
+def other_file(path):
+    """Return what a file is if it holds neither a model nor weights, and what to do; otherwise ""."""
     with open(path, "rb") as file:
         head = file.read(512)
     if not head:
@@ -251,5 +251,5 @@ def _other_file(path):
         with zipfile.ZipFile(path) as archive:
             files = [name for name in archive.namelist() if not name.endswith("/")]
         if not any(name.endswith("/data.pkl") for name in files):
-            return f"an archive of other files ({', '.join(files[:3])}). If it contains the export, unpack it"
+            return f"an archive of other files ({', '.join(files[:3])}). If it contains the file you need, unpack it"
     return ""
