@@ -13,6 +13,7 @@ from PIL import Image
 
 from icon_classifier.images import ImageError, open_image
 from icon_classifier.model.card import Card, sha256_of
+from icon_classifier.model.card_text import onnx_in_words
 from icon_classifier.model.classifier import ExportError, load_classifier, open_onnx, open_pickle
 from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.sample import LABELS, OTHERS, draw_icon, find_glyphs, make_sample, write_icons
@@ -259,6 +260,32 @@ def test_int8_is_used_where_it_agrees(finished, photos, tmp_path, monkeypatch, u
     same = np.mean([a == b for a, b in zip(*names, strict=True)])
     assert same == pytest.approx(agreement["same"], abs=1.1 / len(valid))  # but for one tie
     assert np.abs(probabilities[0] - probabilities[1]).mean() == pytest.approx(agreement["difference"], abs=1e-4)
+
+
+def test_int8_leaves_the_first_layers_in_fp32_where_it_must(finished, photos, tmp_path, monkeypatch):
+    """The demand is a little more than int8 reaches in all layers; that depends on the processor, so it is measured."""
+    import onnx
+
+    from icon_classifier.training import export
+
+    monkeypatch.setattr(export, "MIN_INT8_AGREEMENT", 0)
+    before = load_classifier(finished / "export.pkl").card
+    valid, train = ([(image, None) for image in drawings(photos, f"sample/{part}")] for part in ("valid", "train"))
+    found = []
+    for allowed in (lambda: 1, lambda: 0.999 * found[0]["difference"]):
+        monkeypatch.setattr(export, "MAX_INT8_DIFFERENCE", allowed())
+        file = shutil.copy(finished / "export.onnx", tmp_path)
+        card = export._make_smaller(tmp_path / "export.onnx", before, train, valid)
+        assert card.onnx["precision"] == "int8"
+        found.append(card.onnx["int8"])
+        graph = onnx.load(file).graph
+        convolutions = [node for node in graph.node if node.op_type == "Conv"]
+        made = {output: node.op_type for node in graph.node for output in node.output}
+        quantized = [made.get(node.input[1]) == "DequantizeLinear" for node in convolutions]
+        left = int(found[-1]["fp32_share"] * len(convolutions))
+        assert quantized == [False] * left + [True] * (len(convolutions) - left)
+    assert found[0]["fp32_share"] == 0 < found[1]["fp32_share"] and found[1]["difference"] < found[0]["difference"]
+    assert f"first {found[1]['fp32_share']:.0%} of its convolutions left in fp32" in onnx_in_words(card.onnx)
 
 
 def test_the_samples_card_says_whether_int8_agrees(site):

@@ -31,7 +31,8 @@ class Card:
     sha256: of the export.pkl that this card describes.
     onnx: of export.onnx, its `sha256`, its `precision` (fp32 or int8), `difference`, how far the fp32 ONNX model's
         probabilities were from the pickle's at most, and of `int8` the share of `same` labels and the mean `difference`
-        to fp32 on how many `photos`; None if there is no ONNX model.
+        to fp32 on how many `photos`, with which share of the convolutions left in fp32 (`fp32_share`); None if there is
+        no ONNX model.
     examples: pictures that the page offers to visitors, by label: the bytes of a small JPEG in base64.
     """
 
