@@ -35,6 +35,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'icon_classifier/training/export.py'),
                                                  'icon_classifier.training.export._draw_confusion': ( 'export.html#_draw_confusion',
                                                                                                       'icon_classifier/training/export.py'),
+                                                 'icon_classifier.training.export._drop_unused': ( 'export.html#_drop_unused',
+                                                                                                   'icon_classifier/training/export.py'),
                                                  'icon_classifier.training.export._examples': ( 'export.html#_examples',
                                                                                                 'icon_classifier/training/export.py'),
                                                  'icon_classifier.training.export._make_smaller': ( 'export.html#_make_smaller',
