@@ -22,7 +22,7 @@ from onnx import load as read_onnx, save as write_onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from sklearn.metrics import ConfusionMatrixDisplay
 from torch import nn
-from .. import __version__
+from . import __version__
 from ..errors import IconClassifierError
 from ..images import open_image
 from ..model.card import Card, CardError, sha256_of
@@ -141,11 +141,11 @@ def _depthwise(node): return any(a.name == 'group' and a.i > 1 for a in node.att
 def _drop_unused(onnx):
     "Remove the bounds of the ReLU6 that quantization has made superfluous; onnxruntime would warn of each on loading"
     model = read_onnx(onnx)
-    used = {name for node in model.graph.node for name in node.input}
-    if any(a.HasField('g') for node in model.graph.node for a in node.attribute): return # a branch could use them
-    kept = [each for each in model.graph.initializer if each.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    graph = model.graph
+    if any(a.HasField('g') for node in graph.node for a in node.attribute): return # a branch could use it
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    for node in [n for n in graph.node if n.op_type == 'Constant' and n.output[0] not in used]: graph.node.remove(node)
+    for each in [i for i in graph.initializer if i.name not in used]: graph.initializer.remove(each)
     write_onnx(model, onnx)
 
 def _quantize(onnx, small, images, rule, fp32_share):
