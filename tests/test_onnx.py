@@ -13,6 +13,7 @@ from PIL import Image
 
 from icon_classifier.images import ImageError, open_image
 from icon_classifier.model.card import Card, sha256_of
+from icon_classifier.model.card_text import onnx_in_words
 from icon_classifier.model.classifier import ExportError, load_classifier, open_onnx, open_pickle
 from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.sample import LABELS, OTHERS, draw_icon, find_glyphs, make_sample, write_icons
@@ -261,10 +262,40 @@ def test_int8_is_used_if_it_agrees(finished, photos, tmp_path, monkeypatch, used
     assert np.abs(probabilities[0] - probabilities[1]).mean() == pytest.approx(agreement["difference"], abs=1e-4)
 
 
+def test_int8_leaves_first_layers_in_fp32_if_needed(finished, photos, tmp_path, monkeypatch):
+    """The demand is a little more than int8 reaches in all layers; that depends on the processor, so it is measured."""
+    import onnx
+
+    from icon_classifier.training import export
+
+    monkeypatch.setattr(export, "MIN_INT8_AGREEMENT", 0)
+    before = load_classifier(finished / "export.pkl").card
+    valid, train = ([(image, None) for image in drawings(photos, f"sample/{part}")] for part in ("valid", "train"))
+    found = []
+    for allowed in (lambda: 1, lambda: 0.999 * found[0]["difference"]):
+        monkeypatch.setattr(export, "MAX_INT8_DIFFERENCE", allowed())
+        file = shutil.copy(finished / "export.onnx", tmp_path)
+        card = export._make_smaller(tmp_path / "export.onnx", before, train, valid)
+        assert card.onnx["precision"] == "int8"
+        found.append(card.onnx["int8"])
+        graph = onnx.load(file).graph
+        used = {name for node in graph.node for name in node.input}
+        constants = {node.output[0] for node in graph.node if node.op_type == "Constant"}
+        assert constants | {each.name for each in graph.initializer} <= used  # onnxruntime would warn of others
+        convolutions = [node for node in graph.node if node.op_type == "Conv"]
+        made = {output: node.op_type for node in graph.node for output in node.output}
+        quantized = [made.get(node.input[1]) == "DequantizeLinear" for node in convolutions]
+        left = int(found[-1]["fp32_share"] * len(convolutions))
+        assert quantized == [False] * left + [True] * (len(convolutions) - left)
+    assert found[0]["fp32_share"] == 0 < found[1]["fp32_share"] and found[1]["difference"] < found[0]["difference"]
+    assert f"first {found[1]['fp32_share']:.0%} of its convolutions left in fp32" in onnx_in_words(card.onnx)
+
+
 def test_sample_card_has_the_figures_of_int8(site):
     card = load_classifier(site / "export/export.pkl").card
     agreement = card.onnx["int8"]
-    assert (agreement["same"] >= 0.995 and agreement["difference"] <= 0.01) == (card.onnx["precision"] == "int8")
+    agrees = agreement["same"] * 180 >= 0.995 * 180 - 1.001 and agreement["difference"] <= 0.01
+    assert agrees == (card.onnx["precision"] == "int8")
     assert agreement["photos"] == 180
 
 

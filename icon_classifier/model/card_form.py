@@ -33,7 +33,7 @@ CARD = {
         "sha256": str,
         "precision?": str,
         "difference?": NUMBER,
-        "int8?": {"same": NUMBER, "photos": int, "difference": NUMBER},
+        "int8?": {"same": NUMBER, "photos": int, "difference": NUMBER, "fp32_share?": NUMBER},
     },
 }
 _JSON_TYPES = {

@@ -21,7 +21,7 @@ from ..model.classifier import other_file
 class WeightsError(IconClassifierError, RuntimeError):
     "Pretrained weights cannot be downloaded or read; the message says what to do"
 
-_DOWNLOADERS = {'requests', 'urllib3', 'httpx', 'httpcore', 'huggingface_hub'} # not all of their errors are Python's own
+_DOWNLOADERS = {'requests', 'urllib3', 'httpx', 'httpcore', 'huggingface_hub'} # not all their errors are Python's
 
 def _download_failed(e):
     "Whether the exception `e` means that a download failed"
@@ -49,7 +49,7 @@ def _offer(path, arch, folder):
         return options
     kept = Path(folder)/'checkpoints'/Path(urlparse(_address(arch)).path).name
     kept.parent.mkdir()
-    torch.save(torch.load(path, map_location='cpu', weights_only=True), kept) # read again by torchvision, which runs code
+    torch.save(torch.load(path, map_location='cpu', weights_only=True), kept) # torchvision's reading runs code
     torch.hub.set_dir(folder)
     arch(weights='DEFAULT')
     return {}
