@@ -180,7 +180,7 @@ JUDGED = {
     "per_label": label_figures([0, 0, 0, 1, 1], [0, 0, 1, 1, 1], ["cat", "dog"]),
     "learning_curve": CURVE,
     "cross_validation": {**error_figure(20, 300), "folds": 5, "pretrained": True},
-    "test": {**error_figure(2, 50), "unreadable": 1},
+    "test": {**error_figure(2, 50), "unreadable": 1, "seen": 2},
 }
 
 
@@ -190,7 +190,7 @@ def test_the_card_says_it_in_sentences(tmp_path):
     assert Card.read(tmp_path / "card.json") == judged
     text = "\n".join(facts(judged))
     assert "On a test folder that took no part in training it was wrong on 2 of 50 (4.0%, with 95 %" in text
-    assert "1 could not be read" in text
+    assert "; 1 could not be read and 2 took part in training and were left out." in text
     assert "recognizes least often is cat: 2 of 3 (67%, between 21% and 94%)." in text
     assert "With 120 photos a linear head on frozen features is wrong on 12.0%, with all 240 on 7.0% of 60" in text
     assert "between 1.0 and 9.0): twice as many photos may bring that down to about 5.5%." in text

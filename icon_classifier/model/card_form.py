@@ -37,7 +37,7 @@ CARD = {
             "pretrained": bool,
         },
         "cross_validation?": {**ERROR, "folds": int, "pretrained": bool},
-        "test?": {**ERROR, "unreadable": int},
+        "test?": {**ERROR, "unreadable": int, "seen": int},
         "calibration?": {"photos": int, "before": NUMBER},
         "ood?": {"photos": int},
     },

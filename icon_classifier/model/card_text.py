@@ -83,14 +83,21 @@ def share_in_words(count, total, interval):
 def _judgement_in_words(figures):
     """What was measured of the model besides its error, a sentence each."""
     if test := figures.get("test"):
-        unread = f"; {test['unreadable']} could not be read" if test["unreadable"] else ""
-        yield f"On a test folder that took no part in training it was wrong on {error_in_words(test)}{unread}."
+        yield test_in_words(test)
     if per_label := figures.get("per_label"):
         yield from _weakest_label_in_words(per_label)
     if curve := figures.get("learning_curve"):
         yield learning_curve_in_words(curve)
     if folds := figures.get("cross_validation"):
         yield cross_validation_in_words(folds)
+
+
+def test_in_words(test):
+    """What `measure_test` found, in one sentence that also counts the photos that were left out."""
+    left_out = [f"{test['unreadable']} could not be read"] if test["unreadable"] else []
+    left_out += [f"{test['seen']} took part in training and were left out"] if test["seen"] else []
+    rest = f"; {in_words(left_out)}" if left_out else ""
+    return f"On a test folder that took no part in training it was wrong on {error_in_words(test)}{rest}."
 
 
 def _weakest_label_in_words(per_label):
@@ -122,7 +129,7 @@ def learning_curve_in_words(curve):
     low, high = curve["interval"]
     measured = (
         f"With {half['photos']} photos a linear head on {_features_in_words(curve)} is wrong on {half['rate']:.1%}, "
-        f"with all {whole['photos']} on {whole['rate']:.1%} of {curve['photos']} validation photos"
+        f"with all {whole['photos']} on {whole['rate']:.1%} of {curve['photos']} photos that it had not seen"
     )
     gain = f"the gain is {100 * curve['gain']:.1f} percentage points, with 95 % confidence between "
     gain += f"{100 * low:.1f} and {100 * high:.1f}"
@@ -137,7 +144,7 @@ def cross_validation_in_words(figures):
     """The pooled error of a `cross_validate`, and what it is an error of, in one sentence."""
     return (
         f"In cross-validation over {figures['folds']} folds a linear head on {_features_in_words(figures)} is wrong on "
-        f"{error_in_words(figures)}; the fine-tuned network itself may do better."
+        f"{error_in_words(figures)}; this is not the error of the trained network."
     )
 
 
