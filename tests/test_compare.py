@@ -206,6 +206,11 @@ def test_the_learning_curve_says_no_more_than_it_knows(interval, verdict):
     assert verdict in facts(card(0, 5, learning_curve={**CURVE, "interval": interval}))[-1]
 
 
+def test_an_untrained_networks_features_stay_out_of_the_prose():
+    judged = {key: {**JUDGED[key], "pretrained": False} for key in ("learning_curve", "cross_validation")}
+    assert "linear head" not in "\n".join(facts(card(1, 5, **judged)))
+
+
 @pytest.mark.parametrize(
     "damage",
     [

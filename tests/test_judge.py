@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from fastai.vision import all as fv
@@ -25,6 +26,7 @@ from icon_classifier.training.judge import (
     measure_test,
     out_of_sample,
     read_test_folder,
+    show_suspicious,
 )
 
 
@@ -79,9 +81,27 @@ def test_planted_label_errors_are_found():
     assert row.label == features.labels[features.targets[at]] and row.predicted != row.label
     assert row.own == look.probabilities[at, features.targets[at]] and row.probability == look.probabilities[at].max()
     assert row.margin == pytest.approx(row.own - row.probability)
-    sentence = f"{look.error['rate']:.0%} wrong so far on 90 photos"
+    sentence = f"{look.error['rate']:.0%} wrong so far: {look.error['errors']} of 90"
     assert sentence in str(look) and f"{len(suspicious)} photos look mislabelled" in str(look)
     assert "no photo looks mislabelled" in str(early_look(planted([20, 20], spread=0.1)))
+
+
+def test_suspicious_photos_are_shown_with_what_the_head_says(photos):
+    """Two blue images lie among the red ones: they are drawn, the surest first, and the axes left over are empty."""
+    features = planted([10, 10], spread=0.3)
+    features.labels = ("blue", "red")
+    files = {i: iter(sorted((photos / label).iterdir())) for i, label in enumerate(features.labels)}
+    features.items = [next(files[target]) for target in features.targets]
+    features.targets[np.flatnonzero(features.targets == 0)[:2]] = 1
+    plt.close("all")
+    show_suspicious(early_look(features))
+    drawn = [ax for ax in plt.gcf().axes if ax.images]
+    assert len(drawn) == 2 and not any(ax.axison for ax in plt.gcf().axes)
+    for ax in drawn:
+        assert ax.get_title().startswith("red?\nblue: ")
+        red, _, blue = ax.images[0].get_array().mean((0, 1))
+        assert blue > red
+    plt.close("all")
 
 
 @pytest.mark.parametrize("folds", [0, 5])

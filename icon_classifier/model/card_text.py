@@ -81,14 +81,18 @@ def share_in_words(count, total, interval):
 
 
 def _judgement_in_words(figures):
-    """What was measured of the model besides its error, a sentence each."""
+    """What was measured of the model besides its error, a sentence each.
+
+    What linear heads make of an untrained network's features says little about the network once it is trained, so that
+    stays out of the prose.
+    """
     if test := figures.get("test"):
         yield test_in_words(test)
     if per_label := figures.get("per_label"):
         yield from _weakest_label_in_words(per_label)
-    if curve := figures.get("learning_curve"):
+    if (curve := figures.get("learning_curve")) and curve["pretrained"]:
         yield learning_curve_in_words(curve)
-    if folds := figures.get("cross_validation"):
+    if (folds := figures.get("cross_validation")) and folds["pretrained"]:
         yield cross_validation_in_words(folds)
 
 
