@@ -144,6 +144,8 @@ def test_other_photos_are_two_samples(files):
     assert found.interval == tuple(newcombe_interval(a.figures["error"], b.figures["error"]))
     assert "Model a errs less often: a is wrong on 6 of 90 (6.7%" in str(found)
     assert "difference is -26.7 percentage points, with 95 % confidence between -37.5 and -15.3" in str(found)
+    assert "A card does not say which photos it was asked about" in str(found)
+    assert "They were asked about different photos" in str(compare(marked(files, {1}), marked(files[1:], {1})))
     assert str(compare(b, a)).startswith("Model b") and not compare(a, card(9, 90)).differ
 
 

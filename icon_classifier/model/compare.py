@@ -56,7 +56,10 @@ def compare(card_a, card_b):
     pair = [card.figures.get("marks") for card in (card_a, card_b)]
     if all(pair) and pair[0]["photos_sha256"] == pair[1]["photos_sha256"]:
         return _compare_same_photos(card_a.figures, card_b.figures)
-    return _compare_samples(card_a.figures["error"], card_b.figures["error"])
+    basis = (
+        "They were asked about different photos" if all(pair) else "A card does not say which photos it was asked about"
+    )
+    return _compare_samples(card_a.figures["error"], card_b.figures["error"], basis)
 
 
 def _compare_same_photos(a, b):
@@ -74,13 +77,13 @@ def _compare_same_photos(a, b):
     )  # fmt: skip
 
 
-def _compare_samples(a, b):
+def _compare_samples(a, b, basis):
     low, high = newcombe_interval(a, b)
     differ = low > 0 or high < 0
     sentence = (
         f"{_verdict(differ, high < 0)} a is wrong on {error_in_words(a)}, b on {error_in_words(b)}; the difference is "
         f"{_points(a['rate'] - b['rate'])} percentage points, with 95 % confidence between {_points(low)} and "
-        f"{_points(high)}. They were asked about different photos, so this also allows for the choice of photos."
+        f"{_points(high)}. {basis}, so this allows for two choices of photos."
     )
     return Comparison(differ, a["rate"] - b["rate"], sentence, interval=(low, high))
 
