@@ -1,4 +1,4 @@
-"""The command line: icon-classifier predict, compile, card and check."""
+"""The command line: icon-classifier predict, compile, card, compare and check."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from .errors import IconClassifierError
 from .images import ImageError
 from .model.card import Card
+from .model.card_text import model_card
 from .model.classifier import load_classifier
 
 
@@ -26,7 +27,11 @@ def main(argv=None):
     compile_.add_argument("pickle", help="an export.pkl; loading a pickle can run any code in it")
     compile_.set_defaults(run=run_compile)
     card = commands.add_parser("card", help="print the data of the model card")
+    card.add_argument("--text", action="store_true", help="print sentences, not JSON")
     card.set_defaults(run=run_card)
+    compare = commands.add_parser("compare", help="say whether two models differ at all")
+    compare.add_argument("cards", nargs=2, type=Path, metavar="CARD", help="a card.json, or the folder of an export")
+    compare.set_defaults(run=run_compare)
     check = commands.add_parser("check", help="check whether a host can serve this page")
     check.add_argument("project", nargs="?", default=".", type=Path, help="the project's top folder (default: here)")
     check.set_defaults(run=run_check)
@@ -84,7 +89,20 @@ def run_card(args):
         card = Card.read(path)
     except FileNotFoundError:
         return complain(f"there is no {path}. Run `make train`, or name the folder of an export with --export.", 2)
+    if args.text:
+        return print(model_card(card), end="")
     print(json.dumps({**asdict(card), "examples": list(card.examples)}, indent=2, ensure_ascii=False))
+
+
+def run_compare(args):
+    from .model.compare import compare
+
+    paths = [path / "card.json" if path.is_dir() else path for path in args.cards]
+    try:
+        cards = [Card.read(path) for path in paths]
+    except FileNotFoundError as error:
+        return complain(f"there is no {error.filename}.", 2)
+    print(f"a: {paths[0]}", f"b: {paths[1]}", compare(*cards), sep="\n")
 
 
 def run_check(args):

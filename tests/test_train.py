@@ -99,15 +99,30 @@ def test_own_folder_and_choices_in_the_cleaner(site, tmp_path):
 
 @pytest.mark.parametrize("number", [5, 6, 20])
 def test_few_photos_train_in_smaller_batches(tmp_path, number):
-    """Fewer photos than the batch size of 64; batch normalization needs two photos per batch."""
+    """Fewer photos than the batch size of 64; batch normalization needs two photos per batch.
+
+    The test folder holds one of the training photos too, which does not count.
+    """
     for name in ("heart", "star"):
-        (tmp_path / "few" / name).mkdir(parents=True)
-        for i in range(number):
-            (tmp_path / "few" / name / f"{i}.jpg").write_bytes(icon(name, i))
-    ran = run_notebook(tmp_path, source="folder", photos=str(tmp_path / "few"), pretrained=False, size=32, epochs=1)
+        for folder, numbers in (("few", range(number)), ("test", range(number - 1, number + 3))):
+            (tmp_path / folder / name).mkdir(parents=True)
+            for i in numbers:
+                (tmp_path / folder / name / f"{i}.jpg").write_bytes(icon(name, i))
+    ran = run_notebook(
+        tmp_path, source="folder", photos=str(tmp_path / "few"), pretrained=False, size=32, epochs=1,
+        test_folder=str(tmp_path / "test"),
+    )  # fmt: skip
     valid = 2 * number // 5
     assert f"{2 * number - valid} pictures to learn from, {valid} to check on, 2 labels: heart, star" in printed(ran)
     assert (tmp_path / "export/export.pkl").exists()
+    assert f" of {2 * number} (" in printed(ran) and "more photos" in printed(ran)
+    card = Card.read(tmp_path / "export/card.json")
+    assert (card.figures["test"]["photos"], card.figures["test"]["seen"]) == (6, 2)
+    assert sum(figure["photos"] for figure in card.figures["per_label"].values()) == valid
+    assert f"On a test folder that took no part in training it was wrong on {card.figures['test']['errors']} of 6" in (
+        printed(ran)
+    )
+    assert count_photos(tmp_path / "photos/few") == {"heart": number, "star": number}
 
 
 def test_label_without_validation_photos_is_named():
@@ -242,6 +257,7 @@ def test_training_and_page_get_the_same_pixels(tmp_path, kind):
         ({"weights": "nowhere.pth"}, "there is no file nowhere.pth, which `weights` names"),
         ({"weights": str(Path(__file__)), "pretrained": False}, "and `pretrained` refuses them"),
         ({"weights": str(Path(__file__)), "per_label": 15}, "test_train.py holds no weights of resnet18: "),
+        ({"per_label": 15, "test_folder": "nowhere"}, "There is no test folder nowhere"),
         ({"source": "folder"}, "say in `photos` which folder"),
         ({"source": "folder", "photos": "nowhere"}, "There is no file or folder nowhere"),
         ({"source": "bing"}, 'no file or folder bing; source is "sample", "search", "folder" or a path'),

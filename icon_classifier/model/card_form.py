@@ -2,11 +2,14 @@
 
 import base64
 
+from .compare import read_marks
 from .preprocessing import PAD_MODES, RESIZES
 
 NUMBER = (int, float)
 PAIR = [NUMBER, NUMBER]
 CHANNELS = [NUMBER, NUMBER, NUMBER]
+
+ERROR = {"errors": int, "photos": int, "rate": NUMBER, "interval": PAIR}
 
 # A form is one of: a type or a tuple of types; a list of forms, one per item; a dict of forms by key. A key that ends
 # with "?" is optional and may be null. Keys that a form does not mention are not checked.
@@ -22,7 +25,19 @@ CARD = {
     },
     "figures": {
         "photos?": {"train": int, "valid": int},
-        "error?": {"errors": int, "photos": int, "rate": NUMBER, "interval": PAIR},
+        "error?": ERROR,
+        "per_label?": dict,
+        "marks?": {"photos_sha256": str, "right": str},
+        "learning_curve?": {
+            "photos": int,
+            "points": list,
+            "gain": NUMBER,
+            "interval": PAIR,
+            "expected": NUMBER,
+            "pretrained": bool,
+        },
+        "cross_validation?": {**ERROR, "folds": int, "pretrained": bool},
+        "test?": {**ERROR, "unreadable": int, "seen": int},
         "calibration?": {"photos": int, "before": NUMBER},
         "ood?": {"photos": int},
     },
@@ -48,6 +63,8 @@ TEMPERATURE = {"temperature": NUMBER, "after": NUMBER}
 AUROC = {"auroc": NUMBER, "interval": PAIR, "others": int, "refused": int}
 KEPT = {"kept": int, "share": NUMBER, "share_interval": PAIR}
 REASON = {"reason": str}
+LABEL = {"photos": int, "predicted": int, "right": int, "recall": PAIR, "precision": PAIR}
+CURVE_POINT = {"photos": int, "subsets": int, "rate": NUMBER, "interval": PAIR}
 
 
 def check_card(data):
@@ -56,6 +73,7 @@ def check_card(data):
     _require(data["labels"] and all(isinstance(label, str) for label in data["labels"]), "labels", "a list of labels")
     _check_preprocessing(data)
     _check_figures(data["figures"])
+    _check_judgement(data["figures"])
     if data["training"]:
         check_form(data["training"], {"made": str}, "training")
     _require(all(isinstance(version, str) for version in data["versions"].values()), "versions", "an object of strings")
@@ -112,6 +130,19 @@ def _check_figures(figures):
     if ood := figures.get("ood"):
         form = REASON if "reason" in ood else KEPT
         check_form(ood, {**form, **(AUROC if "auroc" in ood else {})}, "figures.ood")
+
+
+def _check_judgement(figures):
+    for label, figure in (figures.get("per_label") or {}).items():
+        check_form(figure, LABEL, f"figures.per_label.{label}")
+    if curve := figures.get("learning_curve"):
+        check_form(curve, {"points": [CURVE_POINT] * 3}, "figures.learning_curve")
+    if marks := figures.get("marks"):
+        check_form(figures, {"error": ERROR}, "figures")
+        try:
+            read_marks(marks["right"], figures["error"]["photos"])
+        except ValueError:
+            raise ValueError("figures.marks.right should be one bit per validation photo, in base64") from None
 
 
 def _check_examples(examples):

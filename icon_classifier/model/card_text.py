@@ -19,6 +19,7 @@ def facts(card):
         found.append(_training_in_words(card.training, card.figures.get("photos")))
     if error := card.figures.get("error"):
         found.append(f"Wrong on {error_in_words(error)}, measured on validation photos, which training does not use.")
+    found += _judgement_in_words(card.figures)
     if calibration := card.figures.get("calibration"):
         found.append(_calibration_in_words(calibration))
     if ood := card.figures.get("ood"):
@@ -32,6 +33,8 @@ def model_card(card, confusion=None):
     confusion: the address of an image of the confusion matrix.
     """
     lines = [f"# {in_words(card.labels)}: a model card", "", *_bullets(facts(card)), ""]
+    if per_label := card.figures.get("per_label"):
+        lines += ["## Per label", "", *_per_label_table(per_label), ""]
     if confusion:
         lines += ["The confusion matrix has a row per actual label and a column per predicted label:", ""]
         lines += [f"![The confusion matrix]({confusion})", ""]
@@ -69,6 +72,90 @@ def error_in_words(error):
     low, high = error["interval"]
     confidence = f"with 95 % confidence between {low:.1%} and {high:.1%}"
     return f"{error['errors']} of {error['photos']} ({error['rate']:.1%}, {confidence})"
+
+
+def share_in_words(count, total, interval):
+    """`18, 20, interval` as "18 of 20 (90%, between 70% and 97%)"."""
+    if not total:
+        return "0 of 0"
+    low, high = interval
+    return f"{count} of {total} ({count / total:.0%}, between {low:.0%} and {high:.0%})"
+
+
+def _judgement_in_words(figures):
+    """What was measured of the model besides its error, a sentence each.
+
+    What linear heads make of an untrained network's features says little about the network once it is trained, so that
+    stays out of the prose.
+    """
+    if test := figures.get("test"):
+        yield test_in_words(test)
+    if per_label := figures.get("per_label"):
+        yield from _weakest_label_in_words(per_label)
+    if (curve := figures.get("learning_curve")) and curve["pretrained"]:
+        yield learning_curve_in_words(curve)
+    if (folds := figures.get("cross_validation")) and folds["pretrained"]:
+        yield cross_validation_in_words(folds)
+
+
+def test_in_words(test):
+    """What `measure_test` found, in one sentence that also counts the photos that were left out."""
+    left_out = [f"{test['unreadable']} could not be read"] if test["unreadable"] else []
+    left_out += [f"{test['seen']} took part in training and were left out"] if test["seen"] else []
+    rest = f"; {in_words(left_out)}" if left_out else ""
+    return f"On a test folder that took no part in training it was wrong on {error_in_words(test)}{rest}."
+
+
+def _weakest_label_in_words(per_label):
+    measured = [(figure["right"] / figure["photos"], label) for label, figure in per_label.items() if figure["photos"]]
+    if not measured or min(measured)[0] == 1:
+        return
+    label = min(measured)[1]
+    figure = per_label[label]
+    recall = share_in_words(figure["right"], figure["photos"], figure["recall"])
+    yield f"The label that it recognizes least often is {label}: {recall}."
+
+
+def _per_label_table(per_label):
+    """The rows of a table in Markdown: recall and precision per label, with 95 % intervals."""
+    yield "| label | recognized, of its photos (recall) | right, of those predicted (precision) |"
+    yield "|---|---|---|"
+    for label, figure in per_label.items():
+        recall = share_in_words(figure["right"], figure["photos"], figure["recall"])
+        precision = share_in_words(figure["right"], figure["predicted"], figure["precision"])
+        yield f"| {label.replace('|', chr(92) + '|')} | {recall} | {precision} |"
+
+
+HARDLY = 0.02  # of the error rate: if a doubling certainly brought less, more photos would hardly help
+
+
+def learning_curve_in_words(curve):
+    """Whether more photos would help, in one sentence, from what `learning_curve` measured (see there)."""
+    half, whole = curve["points"][-2:]
+    low, high = curve["interval"]
+    measured = (
+        f"With {half['photos']} photos a linear head on {_features_in_words(curve)} is wrong on {half['rate']:.1%}, "
+        f"with all {whole['photos']} on {whole['rate']:.1%} of {curve['photos']} photos that it had not seen"
+    )
+    gain = f"the gain is {100 * curve['gain']:.1f} percentage points, with 95 % confidence between "
+    gain += f"{100 * low:.1f} and {100 * high:.1f}"
+    if low > 0:
+        return f"{measured} ({gain}): twice as many photos may bring that down to about {curve['expected']:.1%}."
+    if high < HARDLY:
+        return f"{measured} ({gain}): more photos of the same kind would hardly help."
+    return f"{measured} ({gain}): too uncertain to say whether more photos would help."
+
+
+def cross_validation_in_words(figures):
+    """The pooled error of a `cross_validate`, and what it is an error of, in one sentence."""
+    return (
+        f"In cross-validation over {figures['folds']} folds a linear head on {_features_in_words(figures)} is wrong on "
+        f"{error_in_words(figures)}; this is not the error of the trained network."
+    )
+
+
+def _features_in_words(figures):
+    return "frozen features" if figures["pretrained"] else "the features of an untrained network"
 
 
 def _calibration_in_words(figures):

@@ -1,22 +1,57 @@
-"""Compute confidence intervals of error rates (Wilson) and of AUROCs (Hanley and McNeil)."""
+"""Compute figures with their uncertainty. Pure Python, because the page reads them too."""
+
+from math import comb
 
 Z95 = 1.959964  # the 97.5 % point of the normal distribution: 95 % lie between -Z95 and Z95
 
 
-def error_figure(errors, photos):
-    """Return an error rate with its data: a dict of `errors`, `photos`, `rate` and its 95 % confidence `interval`.
+def wilson_interval(count, total):
+    """Return the 95 % interval [low, high] of the share `count` / `total`; [0, 1] where `total` is 0.
 
-    The interval is Wilson's (1927), because it is also accurate for 0 errors and for few photos. Raises ValueError
-    unless 0 <= errors <= photos and photos > 0.
+    Wilson's interval ("Probable inference, the law of succession, and statistical inference", 1927) stays sensible for
+    a `count` of 0 and for a small `total`. `count` may be a mean of several counts.
+    """
+    if not total:
+        return [0.0, 1.0]
+    rate = count / total
+    scale = 1 + Z95**2 / total
+    centre = (rate + Z95**2 / (2 * total)) / scale
+    half = Z95 / scale * (rate * (1 - rate) / total + Z95**2 / (4 * total**2)) ** 0.5
+    # At the ends the formula gives exactly 0 and 1, except for rounding.
+    return [max(0.0, centre - half) if count else 0.0, min(1.0, centre + half) if count < total else 1.0]
+
+
+def error_figure(errors, photos):
+    """Return an error rate and its basis: a dict of `errors`, `photos`, `rate` and its 95 % `interval` (Wilson's).
+
+    Raises ValueError unless 0 <= errors <= photos and photos > 0.
     """
     if not 0 <= errors <= photos or not photos:
         raise ValueError(f"errors should be between 0 and photos, and photos positive, not {errors} of {photos}")
-    rate = errors / photos
-    scale = 1 + Z95**2 / photos
-    centre = (rate + Z95**2 / (2 * photos)) / scale
-    half = Z95 / scale * (rate * (1 - rate) / photos + Z95**2 / (4 * photos**2)) ** 0.5
-    interval = [max(0.0, centre - half), min(1.0, centre + half)]
-    return {"errors": errors, "photos": photos, "rate": rate, "interval": interval}
+    return {"errors": errors, "photos": photos, "rate": errors / photos, "interval": wilson_interval(errors, photos)}
+
+
+def label_figures(targets, predictions, labels):
+    """Return precision and recall per label, with what they rest on.
+
+    targets, predictions: per photo, the number of its label and of the predicted one, in `labels`.
+    Each label gets a dict: `photos` of the label, how many were `predicted` to be of it, how many of those are `right`,
+    and the 95 % Wilson intervals of `recall` (right / photos) and `precision` (right / predicted).
+    """
+    pairs = [(int(target), int(prediction)) for target, prediction in zip(targets, predictions, strict=True)]
+    found = {}
+    for i, label in enumerate(labels):
+        right = sum(pair == (i, i) for pair in pairs)
+        photos = sum(target == i for target, _ in pairs)
+        predicted = sum(prediction == i for _, prediction in pairs)
+        found[label] = {
+            "photos": photos,
+            "predicted": predicted,
+            "right": right,
+            "recall": wilson_interval(right, photos),
+            "precision": wilson_interval(right, predicted),
+        }
+    return found
 
 
 def auroc_interval(auroc, negatives, positives):
@@ -30,3 +65,42 @@ def auroc_interval(auroc, negatives, positives):
     total = auroc * (1 - auroc) + (positives - 1) * two_positives + (negatives - 1) * two_negatives
     half = Z95 * (total / (negatives * positives)) ** 0.5
     return [max(0.0, auroc - half), min(1.0, auroc + half)]
+
+
+def newcombe_interval(a, b):
+    """Return the 95 % interval [low, high] of a's rate minus b's, for two `error_figure`s of independent samples.
+
+    It is method 10 of Newcombe ("Interval estimation for the difference between independent proportions", 1998), which
+    is built from the two Wilson intervals.
+    """
+    difference = a["rate"] - b["rate"]
+    (low_a, high_a), (low_b, high_b) = a["interval"], b["interval"]
+    below = ((a["rate"] - low_a) ** 2 + (high_b - b["rate"]) ** 2) ** 0.5
+    above = ((high_a - a["rate"]) ** 2 + (b["rate"] - low_b) ** 2) ** 0.5
+    return [difference - below, difference + above]
+
+
+def mcnemar(only_a, only_b):
+    """Return the p-value of McNemar's exact test, two-sided, for two models that were asked about the same photos.
+
+    only_a, only_b: the photos on which only the one model errs, and only the other. If the models err equally often,
+    each of these photos is a coin toss (McNemar, 1947; Dietterich, "Approximate statistical tests for comparing
+    supervised classification learning algorithms", 1998).
+    """
+    tosses = only_a + only_b
+    tail = sum(comb(tosses, i) for i in range(min(only_a, only_b) + 1))
+    return min(1.0, 2 * tail / 2**tosses)
+
+
+def paired_interval(differences, spread=0.0):
+    """Return the mean of `differences` and its 95 % interval: (mean, [low, high]).
+
+    differences: per photo, how much more often one way of training errs on it than another, between -1 and 1.
+    spread: the variance of the mean that the photos do not explain, such as the choice of training photos.
+    The interval adds half a photo to each of the four cells of the paired table, as Agresti and Min do ("Simple
+    improved confidence intervals for comparing matched proportions", 2005), so it has a width where no photo differs.
+    """
+    total, squares, photos = sum(differences), sum(d * d for d in differences) + 1, len(differences) + 2
+    centre = total / photos
+    half = Z95 * ((squares / photos - centre**2) / photos + spread) ** 0.5
+    return total / len(differences), [max(-1.0, centre - half), min(1.0, centre + half)]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIN_INT8_AGREEMENT', 'MAX_INT8_DIFFERENCE', 'MAX_CALIBRATION_PHOTOS', 'FP32_SHARES', 'PICKLE', 'CARD', 'MODEL_CARD',
            'CONFUSION', 'MAX_EXAMPLES', 'CompileError', 'preprocessing_of', 'Presize', 'presizing_of', 'finish_export',
-           'compile_export']
+           'add_figures', 'compile_export']
 
 # %% ../../notebooks/library/06_export.ipynb #b06d7c04
 import base64, io, logging, os, platform, warnings
@@ -27,11 +27,12 @@ from ..errors import IconClassifierError
 from ..images import open_image
 from ..model.card import Card, CardError, sha256_of
 from ..model.card_text import model_card
+from ..model.compare import marks_figure
 from ..model.classifier import PARTIAL, ONNX, ExportError, open_pickle, open_onnx
 from ..model.learner import TOLERANCE, after_opening, called, difference_from_fastai, trial_images
 from ..model.network import Network
 from ..model.preprocessing import prepare
-from ..model.statistics import error_figure
+from ..model.statistics import error_figure, label_figures
 from .learn import present
 
 # %% ../../notebooks/library/06_export.ipynb #b74856cb
@@ -247,6 +248,13 @@ def _training_of(learn, training):
     made = datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
     return dict(arch=getattr(learn.arch, '__name__', str(learn.arch)), **training, made=made)
 
+def _judged(items, targets, predictions, labels):
+    "What the validation photos say about the model: its `error`, figures `per_label`, and `marks` to compare it by"
+    right = (predictions == targets).tolist()
+    return dict(error=error_figure(right.count(False), len(right)),
+                per_label=label_figures(targets, predictions, labels),
+                marks=marks_figure(items, [labels[t] for t in targets], right))
+
 def _measure(learn, valid, folder, examples, training, **figures):
     "Return the card of `learn`, measured on the DataLoader `valid`; draw the confusion matrix into `folder`"
     labels = tuple(map(str, learn.dls.vocab))
@@ -254,7 +262,7 @@ def _measure(learn, valid, folder, examples, training, **figures):
     predictions = probabilities.argmax(1)
     _draw_confusion(folder/(CONFUSION + PARTIAL), targets, predictions, labels)
     figures = dict(photos=dict(train=len(learn.dls.train_ds), valid=len(learn.dls.valid_ds)),
-                   error=error_figure(int((predictions != targets).sum()), len(targets)), **figures)
+                   **_judged(valid.dataset.items, targets, predictions, labels), **figures)
     return Card(labels=labels, preprocessing=None, figures={k: v for k,v in figures.items() if v},
                 training=_training_of(learn, training), versions=_versions(),
                 sha256=sha256_of(folder/(PICKLE + PARTIAL)),
@@ -267,6 +275,8 @@ def finish_export(
     *,
     calibration:dict=None, # What `calibrate` found
     ood:dict=None,         # What `fit_ood_detector` found
+    learning_curve:dict=None,   # What `learning_curve` found
+    cross_validation:dict=None, # What `cross_validate` found
     examples:bool=True,    # Whether the page offers visitors a validation image per label
     **training             # What else the card says about the training: source, epochs ...
 ) -> Card:
@@ -276,7 +286,8 @@ def finish_export(
     original = open_pickle(folder/(PICKLE + PARTIAL)).learn # raises ExportError unless each image has one label
     train,valid = [learn.dls.test_dl(present(ds), with_labels=True, num_workers=0)
                    for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
-    card = _measure(learn, valid, folder, examples, training, calibration=calibration, ood=ood)
+    card = _measure(learn, valid, folder, examples, training, calibration=calibration, ood=ood,
+                    learning_curve=learning_curve, cross_validation=cross_validation)
     try:
         card = _write_compared(original, onnx, card)
         card = _make_smaller(onnx, card, train.dataset, valid.dataset)
@@ -284,6 +295,16 @@ def finish_export(
         onnx.unlink(missing_ok=True)
         print(f'No ONNX model: {e}')
     return _settle(folder, card, (PICKLE, ONNX, CONFUSION))
+
+# %% ../../notebooks/library/06_export.ipynb #b21e0002
+def add_figures(
+    folder:Path, # An export
+    **figures    # What was measured of it, such as test=measure_test(...)
+) -> Card:
+    "Put more figures on the card of the export in `folder`, and into its prose"
+    folder = Path(folder)
+    card = Card.read(folder/CARD)
+    return _settle(folder, replace(card, figures={**card.figures, **figures}), ())
 
 # %% ../../notebooks/library/06_export.ipynb #db703025
 def compile_export(
