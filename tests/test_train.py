@@ -22,6 +22,7 @@ from icon_classifier.model.card_text import facts
 from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.export import preprocessing_of
 from icon_classifier.training.gather import count_photos, fit_batch_size, gather_from, split_of_its_own, unchecked
+from icon_classifier.training.learn import LabelSplitter
 
 
 def printed(path):
@@ -45,7 +46,7 @@ def test_the_sample_is_learned(site):
 def test_the_lesson_is_visible(site):
     notebook = nbformat.read(site / "train.ipynb", as_version=4)
     source = "\n".join(cell.source for cell in notebook.cells)
-    for line in ("DataBlock(", "RandomResizedCrop(size, min_scale=0.5)", "fine_tune(epochs)", "learn.export("):
+    for line in ("DataBlock(", "RandomResizedCrop(size, min_scale=0.5)", "learn.fine_tune(epochs", "learn.export("):
         assert line in source
     html = [o.data.get("text/html", "") for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
     assert any("error_rate" in table and "valid_loss" in table for table in html)
@@ -189,7 +190,8 @@ def dataloaders(photos):
     notebook = nbformat.read(ROOT / "notebooks/train.ipynb", as_version=4)
     (block,) = [cell.source for cell in notebook.cells if cell.cell_type == "code" and "DataBlock(" in cell.source]
     names = dict(vars(vision), photos=photos, size=64, batch_size=64, gpu=False, split_of_its_own=split_of_its_own,
-                 fit_batch_size=fit_batch_size, unchecked=unchecked, seed=42)  # fmt: skip
+                 fit_batch_size=fit_batch_size, unchecked=unchecked, seed=42,
+                 LabelSplitter=LabelSplitter)  # fmt: skip
     exec(block, names)
     return names["dls"]
 

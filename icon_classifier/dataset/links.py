@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..errors import IconClassifierError
+
 URL = ("url", "image_url", "image", "link", "address", "src")  # what the columns of a list may be called
 LABEL = ("label", "name", "class", "category")
 MAX_FILE_BYTES = 100_000_000  # bytes; a file in a zip may unpack to any size
@@ -23,7 +25,7 @@ class Link:
     changed: float = 0.0  # when the file was last written, in seconds since 1970, where that is known
 
 
-class SourceError(Exception):
+class SourceError(IconClassifierError):
     """A source cannot be used; the message is a sentence that says what to do."""
 
 

@@ -26,7 +26,9 @@ class Card:
     preprocessing: how a picture becomes the network's input (see `preprocessing.prepare`); None if it is not known.
     figures: `photos` by split, `error` on the validation photos (see `error_figure`), and what `calibrate` and
         `fit_ood_detector` found, as `calibration` and `ood`; empty if they are not known.
-    training: architecture, epochs, source of the photos, date.
+    training: architecture, epochs, source of the photos, date; `size`, `batch_size` and `seed`; `device`, `seconds`,
+        `mixed_precision` and `processes`; `split` and `manifest`, the SHA-256 of which photo was on which side and of
+        the dataset's manifest.csv.
     versions: of the packages that made it.
     sha256: of the export.pkl that this card describes.
     onnx: of export.onnx, its `sha256`, its `precision` (fp32 or int8), `difference`, how far the fp32 ONNX model's

@@ -24,12 +24,13 @@ from ..dataset.sources import read_source
 from ..dataset.query import DUCKDUCKGO, Query, SearchError, SearchRefused
 from ..dataset.search import search
 from ..dataset.ingest import list_links, take
+from ..errors import IconClassifierError
 from ..images import ImageError, open_image
 
 # %% ../../notebooks/library/01_gather.ipynb #d826c47f
 MINIMUM = 5 # photos of each label: fewer cannot be both learned from and checked on
 
-class PhotosError(ValueError):
+class PhotosError(IconClassifierError, ValueError):
     "The photos are not enough to train on; the message says what is missing"
 
 def split_of_its_own(
