@@ -251,7 +251,7 @@ def finish_export(
         onnx.unlink(missing_ok=True)
         print(f'No ONNX model: {e}')
     _settle(folder, card, (PICKLE, ONNX, CONFUSION))
-    (folder/CHECKPOINT).unlink(missing_ok=True) # of the training that is finished now
+    for file in folder.glob(CHECKPOINT + '*'): file.unlink() # of the training that is finished now
     return card
 
 # %% ../../notebooks/library/06_export.ipynb #db703025

@@ -9,7 +9,7 @@ __all__ = ['WRITING_ERRORS', 'CHECKPOINT', 'WeightsError', 'weights_in_words', '
 # %% ../../notebooks/library/04_learn.ipynb #beb25208
 import errno, hashlib, os, random, tempfile, time
 import numpy as np, torch
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 from fastai.callback.core import Callback, CancelEpochException
@@ -83,7 +83,8 @@ WRITING_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EA
 def _why_unwritten(error):
     "Why a file could not be written; None where `error` is about something else"
     if isinstance(error, OSError): return error.strerror if error.errno in WRITING_ERRORS else None
-    return 'PyTorch says: the disk takes no more' if 'PytorchStreamWriter' in str(error) else None
+    ours = any(word in str(error) for word in ('PytorchStreamWriter', 'inline_container', 'iostream')) # torch.save's
+    return 'PyTorch cannot write the file, as where the disk is full' if ours else None
 
 @contextmanager
 def writing_in_words(
@@ -95,7 +96,7 @@ def writing_in_words(
         reason = _why_unwritten(e)
         if reason is None: raise
     else: return
-    if Path(folder).is_dir():
+    with suppress(OSError):
         for part in Path(folder).glob('*.part'): part.unlink(missing_ok=True)
     raise ExportFolderError(f'The export cannot be written into {folder} ({reason}). '
                             'Make room there, or name another folder.') from None
@@ -203,7 +204,7 @@ class Resume(Callback):
         folder:Path, # Of the export; gets checkpoint.pth, which `finish_export` removes
         **settings   # Of the run: those with which a checkpoint cannot be used have other ones
     ):
-        self.path,self.settings = Path(folder)/CHECKPOINT,settings
+        self.checkpoint,self.settings = Path(folder)/CHECKPOINT,settings
         self.fits,self.epochs,self.found = 0,[],None # epochs: (fit, epoch, figures, seconds) of each finished one
 
     @property
@@ -213,7 +214,7 @@ class Resume(Callback):
         self.fits += 1
         if self.fits > 1: return
         self.facts = _facts(self.learn, self.settings)
-        self.found = _read_checkpoint(self.path, self.facts)
+        self.found = _read_checkpoint(self.checkpoint, self.facts)
         if self.found: self.epochs = self.found['epochs']
 
     def before_epoch(self):
@@ -226,25 +227,26 @@ class Resume(Callback):
         if (self.fits, self.epoch) == tuple(self.epochs[-1][:2]):
             _set_state(self.learn, self.found['state'])
             frozen = 'frozen ' if self.opt.frozen_idx else ''
-            print(f'Resumed after {frozen}epoch {self.epoch + 1} of {self.n_epoch}, from {self.path}')
+            print(f'Resumed after {frozen}epoch {self.epoch + 1} of {self.n_epoch}, from {self.checkpoint}')
         raise CancelEpochException
 
     def after_epoch(self):
         if any((self.fits, self.epoch) == (fit, epoch) for fit,epoch,*_ in self.epochs): return
         figures = [None if v is None else float(v) for v in self.recorder.values[-1]]
         self.epochs.append((self.fits, self.epoch, figures, time.time() - self.begin))
-        if self.path and not rank_distrib(): self._write()
+        if self.checkpoint and not rank_distrib(): self._write()
 
     def _write(self):
         "Write the checkpoint in one step: a crash leaves the last one whole"
-        part = self.path.with_name(CHECKPOINT + '.part')
+        part = self.checkpoint.with_name(CHECKPOINT + '.part')
         try:
             torch.save(dict(facts=self.facts, epochs=self.epochs, state=_state(self.learn)), part)
-            os.replace(part, self.path)
+            os.replace(part, self.checkpoint)
         except (OSError, RuntimeError) as e: # training itself need not end
             part.unlink(missing_ok=True)
-            print(f'No checkpoint could be written ({str(e).splitlines()[0]}): an interrupted run will start anew.')
-            self.path = None
+            reason = _why_unwritten(e) or str(e).splitlines()[0]
+            print(f'No checkpoint could be written ({reason}): an interrupted run will start anew.')
+            self.checkpoint = None
 
 # %% ../../notebooks/library/04_learn.ipynb #eab0ca54
 def _augmenting(dl, times=3):

@@ -35,7 +35,8 @@ def main_first():
         yield
         return
     from accelerate import PartialState
-    with PartialState(timeout=timedelta(days=1)).main_process_first(): yield # gathering takes as long as it takes
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1)) # gathering may take hours
+    with state.main_process_first(): yield
 
 @contextmanager
 def on_all_processes(learn):
@@ -49,7 +50,8 @@ def on_all_processes(learn):
         torch.distributed.broadcast(order, rank)
         return order.tolist()
     DistributedDL._broadcast = _broadcast
-    with learn.distrib_ctx(sync_bn=torch.cuda.is_available()): yield # PyTorch synchronizes batch norm on GPUs only
+    gpu = torch.cuda.is_available()
+    with learn.distrib_ctx(sync_bn=gpu, cpu=not gpu): yield # PyTorch synchronizes batch norm on GPUs only
 
 def leave_group() -> bool: # Whether this is the main process, which goes on alone
     "End the work of several processes"
@@ -127,7 +129,7 @@ def train(
     with main_first():
         photos = dataset_of(source)
         if not rank_distrib(): _gather(source, photos, per_label)
-    set_seed(seed)
+    set_seed(seed + rank_distrib()) # processes augment their photos differently; the main one's order and weights count
     dls = _dataloaders(photos, settings['size'], settings['batch_size'])
     with weights_in_words():
         learn = vision_learner(dls, getattr(vision, arch, arch), metrics=error_rate, pretrained=pretrained)
