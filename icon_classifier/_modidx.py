@@ -207,6 +207,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'icon_classifier/training/train.py'),
                                                 'icon_classifier.training.train._gather': ( 'train.html#_gather',
                                                                                             'icon_classifier/training/train.py'),
+                                                'icon_classifier.training.train._network_called': ( 'train.html#_network_called',
+                                                                                                    'icon_classifier/training/train.py'),
                                                 'icon_classifier.training.train.leave_group': ( 'train.html#leave_group',
                                                                                                 'icon_classifier/training/train.py'),
                                                 'icon_classifier.training.train.main_first': ( 'train.html#main_first',

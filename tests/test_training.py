@@ -91,7 +91,12 @@ def test_the_card_says_how_it_was_trained(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine/owl").mkdir()
     assert main(["train", "mine", "--no-pretrained", "--epochs", "1", *SMALL]) == 0
     out = capsys.readouterr().out
-    assert "1 empty folder(s)" in out and len(epochs(out)) == 1 and "bounds an epoch" in out
+    assert (
+        "1 empty folder(s)" in out
+        and "20 files, 0 excluded" in out
+        and len(epochs(out)) == 1
+        and "bounds an epoch" in out
+    )
     training = Card.read(tmp_path / "export/card.json").training
     assert {key: training[key] for key in ("arch", "source", "pretrained", "epochs", "size", "batch_size", "seed")} == {
         "arch": "resnet18",
@@ -122,6 +127,13 @@ def test_photos_that_are_not_enough(tmp_path, monkeypatch, capsys, labels, sente
     assert main(["train", "mine", "--no-pretrained", *SMALL]) == 2
     err = capsys.readouterr().err
     assert re.match(f"icon-classifier: {sentence}", err) and err.count("\n") == 1
+
+
+def test_an_unknown_architecture_is_named_before_anything_is_gathered(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "sample", "--arch", "resnet19"]) == 2
+    assert "There is no architecture resnet19" in capsys.readouterr().err
+    assert not (tmp_path / "photos").exists()
 
 
 def test_two_hundred_labels_of_five_photos(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from fastai.vision.all import (
     vision_learner)
 from ..dataset.datasets import dataset_of
 from ..dataset.links import SourceError
+from ..errors import IconClassifierError
 from ..model.card import Card
 from .clean import exclude
 from .export import finish_export
@@ -64,13 +65,25 @@ def leave_group() -> bool: # Whether this is the main process, which goes on alo
 DRAWINGS = dict(pretrained=False, epochs=8, size=48, batch_size=16)
 PHOTOGRAPHS = dict(pretrained=True, epochs=4, size=224, batch_size=64)
 
+def _network_called(arch):
+    "The function of fastai's called `arch`, or else the name, which `vision_learner` looks up in timm"
+    if hasattr(vision, arch): return getattr(vision, arch)
+    try: from timm import is_model
+    except ImportError: is_model = lambda name: False
+    if is_model(arch): return arch
+    raise IconClassifierError(f'There is no architecture {arch}, neither in fastai (resnet18, resnet34 ...) nor in timm, '
+                              'if that is installed.')
+
 def _gather(source, photos, per_label):
     "Gather and verify, as the notebook's cells do"
     if source == 'sample': make_sample(photos, per_label or 150)
     elif Path(source).exists(): gather_from(source, photos, per_label)
     else: raise SourceError(f'There is no file or folder {source}.')
+    files = get_image_files(photos)
+    failed = verify_images(files)
+    exclude(photos, failed)
+    print(f'{len(files)} files, {len(failed)} excluded')
     count_photos(photos)
-    exclude(photos, verify_images(get_image_files(photos)))
 
 def _dataloaders(photos, size, batch_size):
     "The notebook's DataBlock; `batch_size` counts the photos of all processes"
@@ -125,14 +138,14 @@ def train(
     "Gather, train, judge and export as train.ipynb does; raises `IconClassifierError`"
     source,export = str(source),check_export(export)
     settings = (DRAWINGS if source == 'sample' else PHOTOGRAPHS) | {k: v for k,v in settings.items() if v is not None}
-    pretrained,epochs = settings['pretrained'],settings['epochs']
+    pretrained,epochs,network = settings['pretrained'],settings['epochs'],_network_called(arch)
     with main_first():
         photos = dataset_of(source)
         if not rank_distrib(): _gather(source, photos, per_label)
     set_seed(seed + rank_distrib()) # processes augment their photos differently; the main one's order and weights count
     dls = _dataloaders(photos, settings['size'], settings['batch_size'])
     with weights_in_words():
-        learn = vision_learner(dls, getattr(vision, arch, arch), metrics=error_rate, pretrained=pretrained)
+        learn = vision_learner(dls, network, metrics=error_rate, pretrained=pretrained)
     gpu,processes = torch.cuda.is_available(),max(1, num_distrib())
     timing,resume = Timing(),Resume(export, arch=arch, seed=seed, **settings)
     _fit(learn, pretrained, epochs, [MixedPrecision() if gpu else ChannelsLast(), timing, resume])
