@@ -85,7 +85,7 @@ def test_two_processes_train_one_model(site, tmp_path):
 
 
 def test_the_card_says_how_it_was_trained(tmp_path, monkeypatch, capsys):
-    """A folder of one's own, from scratch; the figures are those of the notebook, whose calls these are."""
+    """A folder of one's own, from scratch; what is left out is said."""
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "mine", heart=10, star=10)
     (tmp_path / "mine/owl").mkdir()
