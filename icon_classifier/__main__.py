@@ -1,7 +1,8 @@
-"""The command line: icon-classifier predict, compile, card, compare and check."""
+"""The command line: icon-classifier train, predict, compile, card, compare and check."""
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from .errors import IconClassifierError
 from .images import ImageError
 from .model.card import Card
-from .model.card_text import model_card
+from .model.card_text import facts, model_card
 from .model.classifier import load_classifier
 
 
@@ -17,6 +18,20 @@ def main(argv=None):
     """Run a command and return the exit code: 1 if an image was refused, 2 if there is no usable export."""
     parser = argparse.ArgumentParser(prog="icon-classifier", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="make an export from photos, as train.ipynb does, without a notebook")
+    train.add_argument("photos", help='a folder with a folder per label, a zip, a CSV of addresses; or "sample"')
+    train.add_argument("--epochs", type=at_least(1), metavar="N")
+    train.add_argument("--arch", default="resnet18", help="an architecture of fastai or timm (default: resnet18)")
+    train.add_argument("--size", type=at_least(32), metavar="PIXELS", help="each side of what the network sees")
+    train.add_argument("--batch-size", type=at_least(2), metavar="N", help="photos per step, on all processes together")
+    train.add_argument("--per-label", type=at_least(1), metavar="N", help="photos per label, at most")
+    train.add_argument("--seed", default=42, type=int, metavar="N", help="another number trains another network")
+    train.add_argument(
+        "--others", type=Path, metavar="FOLDER", help='images of other things, to measure "none of these"'
+    )
+    train.add_argument("--no-pretrained", dest="pretrained", action="store_false", default=None, help="from scratch")
+    train.add_argument("--weights", type=Path, metavar="FILE", help="pretrained weights that need not be downloaded")
+    train.set_defaults(run=run_train)
     predict = commands.add_parser("predict", help="classify images, one line per image: file, label, probability")
     predict.add_argument("files", nargs="+", metavar="FILE")
     predict.add_argument(
@@ -35,7 +50,7 @@ def main(argv=None):
     check = commands.add_parser("check", help="check whether a host can serve this page")
     check.add_argument("project", nargs="?", default=".", type=Path, help="the project's top folder (default: here)")
     check.set_defaults(run=run_check)
-    for command in (predict, card):
+    for command in (train, predict, card):
         command.add_argument("--export", default="export", type=Path, help="the folder of the export (default: export)")
     args = parser.parse_args(argv)
     try:
@@ -48,6 +63,31 @@ def complain(error, code):
     """Print an error to stderr and return the exit code `code`."""
     print(f"icon-classifier: {error}", file=sys.stderr)
     return code
+
+
+def at_least(least):
+    """Return a type for argparse: whole numbers from `least` on."""
+
+    def number(text):
+        if not (text.isascii() and text.isdigit() and int(text) >= least):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return int(text)
+
+    return number
+
+
+def run_train(args):
+    if os.environ.get("RANK", "0") != "0":  # accelerate launch started several of these; only the main one speaks
+        sys.stdout = open(os.devnull, "w")
+    try:
+        from .training.train import train
+    except ImportError as error:
+        return complain(f'training needs fastai ({error}): pip install "icon-classifier[training]"', 2)
+    settings = {key: value for key, value in vars(args).items() if key not in ("run", "photos", "export")}
+    card = train(args.photos, args.export, **settings)
+    if card:
+        print(*facts(card), sep="\n")
+    return 0
 
 
 def run_predict(args):

@@ -22,6 +22,7 @@ from icon_classifier.model.card_text import facts
 from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.export import preprocessing_of
 from icon_classifier.training.gather import count_photos, fit_batch_size, gather_from, split_of_its_own, unchecked
+from icon_classifier.training.learn import LabelSplitter
 
 
 def printed(path):
@@ -45,7 +46,7 @@ def test_error_on_the_sample(site):
 def test_the_lesson_is_visible(site):
     notebook = nbformat.read(site / "train.ipynb", as_version=4)
     source = "\n".join(cell.source for cell in notebook.cells)
-    for line in ("DataBlock(", "RandomResizedCrop(size, min_scale=0.5)", "fine_tune(epochs)", "learn.export("):
+    for line in ("DataBlock(", "RandomResizedCrop(size, min_scale=0.5)", "learn.fine_tune(epochs", "learn.export("):
         assert line in source
     html = [o.data.get("text/html", "") for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
     assert any("error_rate" in table and "valid_loss" in table for table in html)
@@ -88,7 +89,7 @@ def test_own_folder_and_choices_in_the_cleaner(site, tmp_path):
     assert 'heart: 20 photos, 21 links; 1 x "This is not a picture in a supported format' in text
     assert "40 files, 0 excluded" in text and "1 excluded, 1 moved to another label" in text
     deleted, moved = text.split("marked|")[1].splitlines()[0].split("|")
-    assert "32 pictures to learn from, 8 to check on" in text
+    assert "32 training photos, 8 validation photos" in text
     for _ in range(2):
         assert [file.name for file in (photos / ".excluded/heart").iterdir()] == [deleted.rsplit("/", 1)[1]]
         assert not (tmp_path / moved).exists()
@@ -113,7 +114,7 @@ def test_few_photos_train_in_smaller_batches(tmp_path, number):
         test_folder=str(tmp_path / "test"),
     )  # fmt: skip
     valid = 2 * number // 5
-    assert f"{2 * number - valid} pictures to learn from, {valid} to check on, 2 labels: heart, star" in printed(ran)
+    assert f"{2 * number - valid} training photos, {valid} validation photos, 2 labels: heart, star" in printed(ran)
     assert (tmp_path / "export/export.pkl").exists()
     assert f" of {2 * number} (" in printed(ran) and "more photos" in printed(ran)
     card = Card.read(tmp_path / "export/card.json")
@@ -204,7 +205,8 @@ def dataloaders(photos):
     notebook = nbformat.read(ROOT / "notebooks/train.ipynb", as_version=4)
     (block,) = [cell.source for cell in notebook.cells if cell.cell_type == "code" and "DataBlock(" in cell.source]
     names = dict(vars(vision), photos=photos, size=64, batch_size=64, gpu=False, split_of_its_own=split_of_its_own,
-                 fit_batch_size=fit_batch_size, unchecked=unchecked, seed=42)  # fmt: skip
+                 fit_batch_size=fit_batch_size, unchecked=unchecked, seed=42,
+                 LabelSplitter=LabelSplitter)  # fmt: skip
     exec(block, names)
     return names["dls"]
 

@@ -26,7 +26,9 @@ class Card:
     preprocessing: how an image becomes the network's input (see `preprocessing.prepare`), or None if unknown.
     figures: the number of `photos` by split; the `error` on the validation photos (see `error_figure`); and the
         results of `calibrate` and `fit_ood_detector` as `calibration` and `ood`. Empty if unknown.
-    training: architecture, epochs, source of the photos, and date.
+    training: architecture, epochs, source of the photos, date; `size`, `batch_size` and `seed`; `device`, `seconds`,
+        `mixed_precision` and `processes`; `split` and `manifest`, the SHA-256 of which photo was on which side, and of
+        the dataset's manifest.csv.
     versions: the versions of the packages that made the export.
     sha256: the SHA-256 of the export.pkl that this card describes.
     onnx: data about export.onnx, or None if there is no ONNX model: its `sha256`; its `precision` (fp32 or int8);

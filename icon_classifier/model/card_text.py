@@ -64,7 +64,16 @@ def _training_in_words(training, photos):
         words.append(", starting from weights pretrained on ImageNet,")
     if epochs := training.get("epochs"):
         words.append(" for 1 epoch" if epochs == 1 else f" for {epochs} epochs")
+    if seconds := training.get("seconds"):
+        words.append(f", in {duration_in_words(seconds)} on {training.get('device', 'an unknown device')}")
     return f"Trained: {''.join(words).strip()}; {training['made']}."
+
+
+def duration_in_words(seconds):
+    """Return `seconds` as "52 s", "7 min" or "2.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def error_in_words(error):

@@ -33,7 +33,7 @@ from ..model.learner import TOLERANCE, after_opening, called, difference_from_fa
 from ..model.network import Network
 from ..model.preprocessing import prepare
 from ..model.statistics import error_figure, label_figures
-from .learn import present
+from .learn import CHECKPOINT, present, split_hash
 
 # %% ../../notebooks/library/06_export.ipynb #b74856cb
 class CompileError(IconClassifierError, RuntimeError):
@@ -221,10 +221,11 @@ def _versions():
 # %% ../../notebooks/library/06_export.ipynb #a4e9c1d3
 def _draw_confusion(path, targets, predictions, labels):
     "Draw the confusion matrix as a PNG"
-    fig,ax = plt.subplots(figsize=(max(4, len(labels)/2),)*2)
+    fig,ax = plt.subplots(figsize=(min(max(4, len(labels)/2), 20),)*2)
     ConfusionMatrixDisplay.from_predictions(
         targets, predictions, labels=range(len(labels)), display_labels=labels, cmap='Blues', colorbar=False,
-        xticks_rotation=45, ax=ax)
+        xticks_rotation=45, include_values=len(labels) <= 40, ax=ax) # 200 labels: 40,000 numbers that nobody can read
+    ax.tick_params(labelsize=min(10, 600/len(labels)))
     ax.set(xlabel='prediction', ylabel='label')
     fig.savefig(path, format='png', bbox_inches='tight', dpi=100)
     plt.close(fig)
@@ -243,10 +244,16 @@ def _examples(valid, probabilities, targets, labels):
     return examples
 
 # %% ../../notebooks/library/06_export.ipynb #b5f0d2e4
-def _training_of(learn, training):
+def _device():
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f'a CPU ({torch.get_num_threads()} threads)'
+
+def _training_of(learn, photos, training):
     "Return the card's `training`: how `learn` was trained, and what the caller knows of that (`training`)"
+    manifest = photos and Path(photos)/'manifest.csv'
+    known = dict(arch=getattr(learn.arch, '__name__', str(learn.arch)), **training, device=_device(),
+                 split=split_hash(learn.dls), manifest=sha256_of(manifest) if manifest and manifest.exists() else None)
     made = datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
-    return dict(arch=getattr(learn.arch, '__name__', str(learn.arch)), **training, made=made)
+    return dict({k: v for k,v in known.items() if v is not None}, made=made)
 
 def _judged(items, targets, predictions, labels):
     "What the validation photos say about the model: its `error`, figures `per_label`, and `marks` to compare it by"
@@ -264,7 +271,7 @@ def _measure(learn, valid, folder, examples, training, **figures):
     figures = dict(photos=dict(train=len(learn.dls.train_ds), valid=len(learn.dls.valid_ds)),
                    **_judged(valid.dataset.items, targets, predictions, labels), **figures)
     return Card(labels=labels, preprocessing=None, figures={k: v for k,v in figures.items() if v},
-                training=_training_of(learn, training), versions=_versions(),
+                training=training, versions=_versions(),
                 sha256=sha256_of(folder/(PICKLE + PARTIAL)),
                 examples=_examples(valid.dataset, probabilities, targets, labels) if examples else {})
 
@@ -278,6 +285,7 @@ def finish_export(
     learning_curve:dict=None,   # What `learning_curve` found
     cross_validation:dict=None, # What `cross_validate` found
     examples:bool=True,    # Whether the page offers visitors a validation image per label
+    photos:Path=None,      # The dataset, whose manifest's SHA-256 the card notes
     **training             # What else the card says about the training: source, epochs ...
 ) -> Card:
     "Measure `learn` on its validation photos, compile the ONNX model, write the model card, and put all in place"
@@ -286,15 +294,17 @@ def finish_export(
     original = open_pickle(folder/(PICKLE + PARTIAL)).learn # raises ExportError unless each image has one label
     train,valid = [learn.dls.test_dl(present(ds), with_labels=True, num_workers=0)
                    for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
-    card = _measure(learn, valid, folder, examples, training, calibration=calibration, ood=ood,
-                    learning_curve=learning_curve, cross_validation=cross_validation)
+    card = _measure(learn, valid, folder, examples, _training_of(learn, photos, training), calibration=calibration,
+                    ood=ood, learning_curve=learning_curve, cross_validation=cross_validation)
     try:
         card = _write_compared(original, onnx, card)
         card = _make_smaller(onnx, card, train.dataset, valid.dataset)
     except CompileError as e:
         onnx.unlink(missing_ok=True)
         print(f'No ONNX model: {e}')
-    return _settle(folder, card, (PICKLE, ONNX, CONFUSION))
+    _settle(folder, card, (PICKLE, ONNX, CONFUSION))
+    for file in folder.glob(CHECKPOINT + '*'): file.unlink() # of the training that is finished now
+    return card
 
 # %% ../../notebooks/library/06_export.ipynb #b21e0002
 def add_figures(

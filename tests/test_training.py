@@ -1,0 +1,226 @@
+"""Training from the command line: resumed, on several processes, and on inputs that are not fit for it."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from standin.photos import icon
+
+from icon_classifier.__main__ import main
+from icon_classifier.model.card import Card, sha256_of
+from icon_classifier.training.gather import PhotosError
+from icon_classifier.training.learn import ExportFolderError, LabelSplitter, check_export
+from icon_classifier.training.train import DRAWINGS, PHOTOGRAPHS, _dataloaders, _fit
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+SMALL = "--size", "32", "--batch-size", "8"
+
+
+def draw(folder, **labels):
+    """Write a folder per label with as many drawings as `labels` says, each of them different."""
+    for n, (label, number) in enumerate(labels.items()):
+        (folder / label).mkdir(parents=True)
+        for i in range(number):
+            (folder / label / f"{i}.jpg").write_bytes(icon(("heart", "star")[n % 2], 1000 * n + i))
+    return folder
+
+
+def train(*args, launcher=(), **options):
+    """Start icon-classifier train in a process of its own, or in those of a launcher."""
+    command = [*(launcher or [sys.executable]), "-m", "icon_classifier", "train", *map(str, args)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, **options
+    )
+
+
+def finish(process):
+    """What a training printed; it must have gone well."""
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, out + err
+    return out
+
+
+def epochs(text):
+    """The lines of the epochs, without their times."""
+    return [line.rpartition(", time")[0] for line in text.splitlines() if re.match(r"(frozen )?epoch", line)]
+
+
+def test_a_run_that_was_killed_goes_on_with_the_same_figures(tmp_path):
+    """kill -9 after epoch 2 of 4. The epoch that is lost may be one more, if its checkpoint was not yet written."""
+    args = "sample", "--epochs", 4, "--per-label", 20, *SMALL
+    whole = finish(train(*args, "--export", "whole", cwd=tmp_path))
+    process = train(*args, "--export", "killed", cwd=tmp_path)
+    with process:
+        for line in process.stdout:
+            if line.startswith("epoch 2 of 4"):
+                process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL and not (tmp_path / "killed/export.pkl").exists()
+    resumed = finish(train(*args, "--export", "killed", cwd=tmp_path))
+    assert re.search("Resumed after epoch [12] of 4", resumed)
+    assert epochs(resumed) == epochs(whole) and len(epochs(whole)) == 4
+    cards = [Card.read(tmp_path / name / "card.json") for name in ("whole", "killed")]
+    assert cards[0].figures == cards[1].figures and cards[0].training["split"] == cards[1].training["split"]
+    assert sorted(os.listdir(tmp_path / "killed")) == sorted(os.listdir(tmp_path / "whole"))
+
+
+def test_two_processes_train_one_model(site, tmp_path):
+    """As well as one process did; on gloo. Without a GPU, accelerate launch starts several only with --multi_gpu."""
+    launcher = [Path(sys.executable).with_name("accelerate"), "launch", "--multi_gpu", "--num_processes", 2]
+    launcher += ["--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", 0]
+    out = finish(train("sample", cwd=tmp_path, launcher=list(map(str, launcher))))
+    assert [line.split(":")[0] for line in epochs(out)] == [f"epoch {i} of 8" for i in range(1, 9)]
+    one, two = (Card.read(folder / "export/card.json") for folder in (site, tmp_path))
+    assert two.training["processes"] == 2 and two.figures["photos"] == one.figures["photos"]
+    (low, high), (other_low, other_high) = (card.figures["error"]["interval"] for card in (one, two))
+    assert low <= other_high and other_low <= high
+    assert sorted(os.listdir(tmp_path / "export")) == sorted(os.listdir(site / "export"))
+
+
+def test_the_card_says_how_it_was_trained(tmp_path, monkeypatch, capsys):
+    """A folder of one's own, from scratch; what is left out is said."""
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "mine", heart=10, star=10)
+    (tmp_path / "mine/owl").mkdir()
+    assert main(["train", "mine", "--no-pretrained", "--epochs", "1", *SMALL]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "1 empty folder(s)" in out
+        and "20 files, 0 excluded" in out
+        and len(epochs(out)) == 1
+        and "bounds an epoch" in out
+    )
+    training = Card.read(tmp_path / "export/card.json").training
+    assert {key: training[key] for key in ("arch", "source", "pretrained", "epochs", "size", "batch_size", "seed")} == {
+        "arch": "resnet18",
+        "source": "dataset mine",
+        "pretrained": False,
+        "epochs": 1,
+        "size": 32,
+        "batch_size": 8,
+        "seed": 42,
+    }
+    assert training["manifest"] == sha256_of("photos/mine/manifest.csv") and len(training["split"]) == 64
+    assert training["processes"] == 1 and training["seconds"] > 0 and training["device"]
+    assert re.search(r"for 1 epoch, in \d+ s on ", out)
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        ({"heart": 6, "star": 1}, r"photos/mine/star holds 1 photo"),
+        ({"heart": 6, "star": 0}, r"photos/mine holds 1 folder\(s\) of photos"),
+        ({"heart": 6}, r"photos/mine holds 1 folder\(s\) of photos"),
+        ({}, r"There is no file or folder mine"),
+    ],
+)
+def test_photos_that_are_not_enough(tmp_path, monkeypatch, capsys, labels, sentence):
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "mine", **labels)
+    assert main(["train", "mine", "--no-pretrained", *SMALL]) == 2
+    err = capsys.readouterr().err
+    assert re.match(f"icon-classifier: {sentence}", err) and err.count("\n") == 1
+
+
+def test_an_unknown_architecture_is_named_before_anything_is_gathered(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "sample", "--arch", "resnet19"]) == 2
+    assert "There is no architecture resnet19" in capsys.readouterr().err
+    assert not (tmp_path / "photos").exists()
+
+
+def test_two_hundred_labels_of_five_photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "mine", **{f"label {i}": 5 for i in range(200)})
+    assert main(["train", "mine", "--no-pretrained", "--epochs", "1", "--size", "32"]) == 0
+    card = Card.read(tmp_path / "export/card.json")
+    assert len(card.labels) == 200 and card.figures["photos"] == {"train": 800, "valid": 200}
+    assert (tmp_path / "export/confusion_matrix.png").stat().st_size < 2_000_000
+
+
+def test_a_photo_that_breaks_after_gathering_is_named(tmp_path):
+    from fastai.vision.all import resnet18, vision_learner
+
+    photos = draw(tmp_path / "photos", heart=10, star=10)
+    dls = _dataloaders(photos, 32, 8)
+    learn = vision_learner(dls, resnet18, pretrained=False)
+    broken = dls.train_ds.items[3]
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(PhotosError, match=re.escape(f"{broken} can no longer be read")):
+        _fit(learn, False, 1, [])
+
+
+def test_an_export_folder_that_cannot_be_written_ends_training_before_it_starts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "export").write_text("a file")
+    assert main(["train", "sample"]) == 2
+    assert "The export cannot be written into export (File exists)" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["export"]
+    read_only = tmp_path / "read only"
+    read_only.mkdir(mode=0o555)
+    with nobody(), pytest.raises(ExportFolderError, match="Permission denied"):
+        check_export(read_only)
+
+
+@contextmanager
+def nobody():
+    """Root may write anywhere, so it becomes somebody else for a while."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_full_disk(tmp_path, monkeypatch, capsys):
+    """A limit on the size of files stands for it. Training ends, in a sentence, and leaves the last export whole."""
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "mine", heart=6, star=6)
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export/export.pkl").write_text("the last one")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, hard))
+    try:
+        assert main(["train", "mine", "--no-pretrained", "--epochs", "1", *SMALL]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    printed = capsys.readouterr()
+    assert "No checkpoint could be written" in printed.out
+    assert re.match("icon-classifier: The export cannot be written into export .*Make room there", printed.err)
+    assert os.listdir(tmp_path / "export") == ["export.pkl"]
+    assert (tmp_path / "export/export.pkl").read_text() == "the last one"
+
+
+def test_the_same_seed_gives_the_same_split_and_every_label_is_on_both_sides():
+    files = [Path(f"photos/{label}/{i}.jpg") for label in range(200) for i in range(5)]
+    train_side, valid_side = LabelSplitter()(files)
+    assert len(valid_side) == 200 and len({files[i].parent for i in valid_side}) == 200
+    assert sorted(train_side + valid_side) == list(range(1000))
+    elsewhere = [Path("/else") / file for file in reversed(files)]
+    again = LabelSplitter()(elsewhere)
+    assert [[elsewhere[i].name for i in side] for side in again] == [
+        [files[i].name for i in side] for side in (train_side, valid_side)
+    ]
+    other = LabelSplitter(seed=1)(files)[1]
+    assert sorted(other) != sorted(valid_side)
+
+
+def test_settings_are_the_notebooks():
+    """What the notebook's cells say of photographs, and the DataBlock that stands there."""
+    cells = json.loads((ROOT / "notebooks/train.ipynb").read_text())["cells"]
+    source = "\n".join("".join(cell["source"]) for cell in cells)
+    for name in ("epochs", "size", "batch_size"):
+        line = next(line for line in source.splitlines() if f"{name} = {name} or" in line)
+        assert f"({DRAWINGS[name]} if drawings else {PHOTOGRAPHS[name]})" in line
+    module = (ROOT / "icon_classifier/training/train.py").read_text()
+    block = re.search(r"icons = DataBlock\(.*?aug_transforms\(\)\)", module, re.DOTALL)[0]
+    assert re.sub(r"\s+", " ", block) in re.sub(r"\s+", " ", source)
