@@ -22,7 +22,7 @@ from onnx import load as read_onnx, save as write_onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from sklearn.metrics import ConfusionMatrixDisplay
 from torch import nn
-from . import __version__
+from .. import __version__
 from ..errors import IconClassifierError
 from ..images import open_image
 from ..model.card import Card, CardError, sha256_of
