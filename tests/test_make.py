@@ -262,8 +262,8 @@ def test_make_train_runs_the_lesson(tmp_path):
     """Run train.ipynb on few drawings, with a folder of other things."""
     from icon_classifier.training.sample import write_icons
 
-    write_icons(tmp_path / "others", ("key", "lock"), per_name=7)
-    args = ["-p", "others", "others", "-p", "per_name", "50", "-p", "size", "32", "-p", "epochs", "2"]
+    write_icons(tmp_path / "others", ("key", "lock"), per_label=7)
+    args = ["-p", "others", "others", "-p", "per_label", "50", "-p", "size", "32", "-p", "epochs", "2"]
     trained = run("--notebook", str(ROOT / "notebooks/train.ipynb"), *args, cwd=tmp_path)
     assert (trained.returncode, trained.stderr) == (0, ""), trained.stdout + trained.stderr
     steps = ("] Gather", "] Train", "epoch ", "\n0 ", "\n1 ", "] Clean again", "] Export", "Wrong on ")
@@ -276,7 +276,7 @@ def test_make_train_runs_the_lesson(tmp_path):
 def test_others_without_images_are_refused_before_training(tmp_path):
     refused = run("--notebook", str(ROOT / "notebooks/train.ipynb"), "-p", "others", "nowhere", cwd=tmp_path)
     assert refused.returncode == 1
-    assert refused.stderr.splitlines()[-1] == "there are no pictures in nowhere, the folder that `others` names"
+    assert refused.stderr.splitlines()[-1] == "there are no images in nowhere, the folder that `others` names"
     assert not (tmp_path / "photos").exists()
 
 

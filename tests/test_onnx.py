@@ -262,6 +262,14 @@ def test_int8_is_used_if_it_agrees(finished, photos, tmp_path, monkeypatch, used
     assert np.abs(probabilities[0] - probabilities[1]).mean() == pytest.approx(agreement["difference"], abs=1e-4)
 
 
+def assert_verdicts_agree(full, small, card, photos):
+    """The OOD score is not quantized: on images of other things it stays far outside its range on training photos."""
+    images = [*drawings(photos, "sample/valid"), *drawings(photos, ".others")]
+    ours, theirs = (open_onnx(path, card).predict_many(images) for path in (small, full))
+    verdicts = [(a.is_ood, b.is_ood) for a, b in zip(ours, theirs, strict=True)]
+    assert {b for _, b in verdicts} == {True, False} and np.mean([a == b for a, b in verdicts]) > 0.9
+
+
 def test_int8_leaves_first_layers_in_fp32_if_needed(finished, photos, tmp_path, monkeypatch):
     """The demand is a little more than int8 reaches in all layers; that depends on the processor, so it is measured."""
     import onnx
@@ -282,6 +290,7 @@ def test_int8_leaves_first_layers_in_fp32_if_needed(finished, photos, tmp_path, 
         used = {name for node in graph.node for name in node.input}
         constants = {node.output[0] for node in graph.node if node.op_type == "Constant"}
         assert constants | {each.name for each in graph.initializer} <= used  # onnxruntime would warn of others
+        assert_verdicts_agree(finished / "export.onnx", file, before, photos)
         convolutions = [node for node in graph.node if node.op_type == "Conv"]
         made = {output: node.op_type for node in graph.node for output in node.output}
         quantized = [made.get(node.input[1]) == "DequantizeLinear" for node in convolutions]

@@ -123,9 +123,9 @@ def _write_compared(learn, onnx, card):
     return replace(card, onnx=dict(card.onnx, difference=difference))
 
 # %% ../../notebooks/library/06_export.ipynb #9327f8de
-MIN_INT8_AGREEMENT = 0.995 # int8 is used where it gives at least this share of the pictures the same label as fp32 ...
-MAX_INT8_DIFFERENCE = 0.01 # ... and probabilities that differ by at most this, on average
-MAX_CALIBRATION_PHOTOS = 64 # training photos that the ranges of the activations are taken from
+MIN_INT8_AGREEMENT = 0.995  # the share of validation photos with the same label in int8 as in fp32
+MAX_INT8_DIFFERENCE = 0.01  # between their probabilities, on average
+MAX_CALIBRATION_PHOTOS = 64 # training photos that give the ranges of the activations
 
 def _probabilities(classifier, images):
     "Return the probabilities of `images` as an array (images, labels)"
@@ -134,17 +134,30 @@ def _probabilities(classifier, images):
 
 # %% ../../notebooks/library/06_export.ipynb #0b7ad5e8
 class _Calibration(CalibrationDataReader):
-    "Prepared pictures, one at a time, as onnxruntime wants them"
-    def __init__(self, images, rule): self.pixels = (prepare(open_image(p), rule)[None] for p in images)
+    "Give onnxruntime prepared images, one at a time"
+    def __init__(self, images, preprocessing):
+        self.pixels = (prepare(open_image(image), preprocessing)[None] for image in images)
+
     def get_next(self): return next(({'images': pixels} for pixels in self.pixels), None)
 
 # %% ../../notebooks/library/06_export.ipynb #a9d76e87
-FP32_SHARES = 0, 1/6, 1/3, 1/2, 2/3 # of the convolutions, from the input on, that int8 leaves as they are; in turn
+FP32_SHARES = (0, 1/6, 1/3, 1/2, 2/3) # of the convolutions, from the input on, that stay in fp32; tried in turn
 
-def _depthwise(node): return any(a.name == 'group' and a.i > 1 for a in node.attribute)
+def _is_depthwise(node): return any(a.name == 'group' and a.i > 1 for a in node.attribute)
+
+def _names_before(nodes, output):
+    "Return the names of the nodes that `output` of the graph depends on"
+    makers = {made: node for node in nodes for made in node.output}
+    found,names = set(),[output]
+    while names:
+        node = makers.get(names.pop())
+        if node is None or node.name in found: continue
+        found.add(node.name)
+        names += node.input
+    return found
 
 def _drop_unused(onnx):
-    "Remove the bounds of the ReLU6 that quantization has made superfluous; onnxruntime would warn of each on loading"
+    "Remove bounds of ReLU6 that quantization replaces, because onnxruntime would warn of each"
     model = read_onnx(onnx)
     graph = model.graph
     if any(a.HasField('g') for node in graph.node for a in node.attribute): return # a branch could use it
@@ -153,31 +166,34 @@ def _drop_unused(onnx):
     for each in [i for i in graph.initializer if i.name not in used]: graph.initializer.remove(each)
     write_onnx(model, onnx)
 
-def _quantize(onnx, small, images, rule, fp32_share):
+# %% ../../notebooks/library/06_export.ipynb #b0e87f98
+def _quantize(onnx, small, images, preprocessing, fp32_share):
     "Write an int8 version of `onnx` to `small`, its first layers in fp32; `images` give the ranges of activations"
     nodes = read_onnx(onnx).graph.node
     convolutions = [i for i,node in enumerate(nodes) if node.op_type == 'Conv']
     end = convolutions[int(fp32_share*len(convolutions))] if convolutions else 0
-    excluded = [node.name for node in nodes[:end]]
-    # Unsigned activations are quick. With all 8 bits for the weights, processors without VNNI could overflow, but not
-    # in depthwise convolutions, which onnxruntime computes with 16 bits.
+    # The OOD score stays in fp32: its range on training photos says nothing about images of other things.
+    body = _names_before(nodes, 'scores')
+    excluded = [node.name for i,node in enumerate(nodes) if i < end or node.name not in body]
+    # Unsigned activations are fast. 8-bit weights can overflow on processors without VNNI, but not in depthwise
+    # convolutions, which onnxruntime computes with 16 bits.
     whole = {node.input[1]: [dict(quant_type=QuantType.QInt8, axis=0, symmetric=True, reduce_range=False)]
-             for node in nodes if node.op_type == 'Conv' and _depthwise(node) and node.name not in excluded}
+             for node in nodes if node.op_type == 'Conv' and _is_depthwise(node) and node.name not in excluded}
     logging.disable(logging.WARNING) # onnxruntime advises every caller to optimise the file first, which it is
     try:
-        quantize_static(onnx, small, _Calibration(images, rule), quant_format=QuantFormat.QDQ, per_channel=True,
-                        activation_type=QuantType.QUInt8, reduce_range=True, nodes_to_exclude=excluded,
-                        op_types_to_quantize=['Conv', 'Add', 'MaxPool', 'Relu', 'Clip'],
+        quantize_static(onnx, small, _Calibration(images, preprocessing), quant_format=QuantFormat.QDQ,
+                        per_channel=True, activation_type=QuantType.QUInt8, reduce_range=True,
+                        nodes_to_exclude=excluded, op_types_to_quantize=['Conv', 'Add', 'MaxPool', 'Relu', 'Clip'],
                         extra_options=dict(TensorQuantOverrides=whole))
     finally: logging.disable(logging.NOTSET)
     _drop_unused(small)
 
 # %% ../../notebooks/library/06_export.ipynb #f3d8b0c2
 def _agreement(full, tiny):
-    "How far two arrays of probabilities (images, labels) agree, and whether that suffices"
+    "Return how far two arrays of probabilities (images, labels) agree, and whether that suffices"
     found = dict(photos=len(full), same=float((full.argmax(1) == tiny.argmax(1)).mean()),
                  difference=float(abs(full - tiny).mean()))
-    spare = 1/len(full) if len(full) >= 50 else 0 # one photo: of 60, 99.5 % would be all, close calls included
+    spare = 1/len(full) if len(full) >= 50 else 0 # one photo, because 99.5 % of 60 would be all of them
     return found, found['same'] >= MIN_INT8_AGREEMENT - spare and found['difference'] <= MAX_INT8_DIFFERENCE
 
 def _make_smaller(onnx, card, train, valid):
