@@ -192,7 +192,7 @@ def test_rejects_trained_network(learn):
     with learn.no_bar(), learn.no_logging():
         learn.fit(1)
     for call in (frozen_features, early_look, cross_validate, learning_curve):
-        with pytest.raises(JudgeError, match=r"trained on these photos.*Make it anew"):
+        with pytest.raises(JudgeError, match=r"trained on these photos.*Create it again"):
             call(learn)
 
 

@@ -53,7 +53,7 @@ class FrozenFeatures:
     values:np.ndarray  # (photos, features), scaled
     n_train:int        # The number of training photos; the others are validation photos
     labels:tuple
-    pretrained:bool    # Whether the network was pretrained on other photos
+    pretrained:bool    # True if the network was pretrained on other photos
 
 def _labelled_items(dataset):
     "Return the items of `dataset` whose files exist, each with the index of its label"
@@ -100,8 +100,8 @@ def frozen_features(
     if not parts(learn.model): raise JudgeError('This network does not consist of a body and a head, so it has no '
                                                 'features to train linear heads on. Use vision_learner.')
     if len(getattr(getattr(learn, 'recorder', None), 'values', ())): raise JudgeError(
-        'This network has already been trained on these photos, so its features depend on their labels. Make it anew '
-        'with vision_learner, and call this before training.')
+        'This network has already been trained on these photos, so its features depend on their labels. Create '
+        'it again with vision_learner, and call this before training.')
     train,valid = _labelled_items(learn.dls.train_ds), _labelled_items(learn.dls.valid_ds)
     items,targets = zip(*train, *valid)
     values,_ = features_and_scores(learn, list(items))

@@ -55,6 +55,7 @@ def on_all_processes(learn):
     gpu = torch.cuda.is_available()
     with learn.distrib_ctx(sync_bn=gpu, cpu=not gpu): yield # PyTorch synchronizes batch norm on GPUs only
 
+# %% ../../notebooks/library/07_train.ipynb #22b74f3b
 def leave_group() -> bool: # True in the main process, which continues alone
     "End distributed training in this process"
     main = rank_distrib() == 0
@@ -81,6 +82,7 @@ def _architecture(name):
     raise IconClassifierError(f'There is no architecture {name} in fastai (such as resnet18 or resnet34) or in timm, '
                               'if timm is installed.')
 
+# %% ../../notebooks/library/07_train.ipynb #a6976a57
 def _gather(source, photos, per_label):
     "Gather and verify the photos"
     if source == 'sample': make_sample(photos, per_label or 150)
