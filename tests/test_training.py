@@ -115,7 +115,7 @@ def test_card_records_the_training(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
-        ({"heart": 6, "star": 1}, r"photos/mine/star holds 1 photo"),
+        ({"heart": 6, "star": 1}, r"photos/mine/star holds too few photos \(1\)"),
         ({"heart": 6, "star": 0}, r"photos/mine holds 1 folder\(s\) of photos"),
         ({"heart": 6}, r"photos/mine holds 1 folder\(s\) of photos"),
         ({}, r"There is no file or folder mine"),

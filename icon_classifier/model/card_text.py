@@ -2,7 +2,7 @@
 
 LIMITS = [
     "The model compares appearance. It does not identify people. Do not use it to decide anything about a person.",
-    "The model learned whatever the training photos of a label have in common, such as background, light and clothes.",
+    "The model may have learned anything that the training photos of a label share, such as background or clothes.",
     "The error rate is higher on pictures that differ from the validation photos.",
     "All figures come from one training run. The intervals cover the choice of validation photos, but not the "
     "randomness of training: another seed gives another network and other figures.",
@@ -19,7 +19,7 @@ def facts(card):
         found.append(_training_in_words(card.training, card.figures.get("photos")))
     if error := card.figures.get("error"):
         found.append(f"Wrong on {error_in_words(error)}, measured on validation photos, which training does not use.")
-    found += _judgement_in_words(card.figures)
+    found += _measurements_in_words(card.figures)
     if calibration := card.figures.get("calibration"):
         found.append(_calibration_in_words(calibration))
     if ood := card.figures.get("ood"):
@@ -91,7 +91,7 @@ def share_in_words(count, total, interval):
     return f"{count} of {total} ({count / total:.0%}, between {low:.0%} and {high:.0%})"
 
 
-def _judgement_in_words(figures):
+def _measurements_in_words(figures):
     """Yield a sentence per further measurement of the model.
 
     Figures of linear heads on the features of an untrained network are left out, because they say little about the
