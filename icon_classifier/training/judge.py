@@ -303,9 +303,11 @@ def per_label_table(
     card # A `Card`
 ) -> pd.DataFrame: # A row per label
     "Return recall and precision per label as text, with 95 % intervals"
-    rows = {label: {'recognized, of its photos': share_in_words(f['right'], f['photos'], f['recall']),
-                    'right, of those predicted': share_in_words(f['right'], f['predicted'], f['precision'])}
-            for label,f in card.figures['per_label'].items()}
+    rows = {}
+    for label,f in card.figures['per_label'].items():
+        rows[label] = {
+            'recall: recognized, of its photos': share_in_words(f['right'], f['photos'], f['recall']),
+            'precision: correct, of its predictions': share_in_words(f['right'], f['predicted'], f['precision'])}
     return pd.DataFrame.from_dict(rows, orient='index')
 
 # %% ../../notebooks/library/05_judge.ipynb #a11f0021

@@ -170,7 +170,8 @@ def train(
     **settings            # `pretrained`, `epochs`, `size` and `batch_size`; None: a value that suits the source
 ) -> Card|None: # None in all processes except the main one
     "Gather photos, train, measure and export, as train.ipynb does; raises `IconClassifierError`"
-    source,export = str(source),check_export(export)
+    source = str(source)
+    export = check_export(export)
     settings = _settings(source, weights, settings)
     network = _architecture(arch)
     with main_first():
