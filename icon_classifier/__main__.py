@@ -44,7 +44,7 @@ def main(argv=None):
     card = commands.add_parser("card", help="print the data of the model card")
     card.add_argument("--text", action="store_true", help="print sentences, not JSON")
     card.set_defaults(run=run_card)
-    compare = commands.add_parser("compare", help="say whether two models differ at all")
+    compare = commands.add_parser("compare", help="test whether the errors of two models differ")
     compare.add_argument("cards", nargs=2, type=Path, metavar="CARD", help="a card.json, or the folder of an export")
     compare.set_defaults(run=run_compare)
     check = commands.add_parser("check", help="check whether a host can serve this page")

@@ -1,4 +1,4 @@
-"""statistics and compare: intervals as published, tests as scipy has them, and whether two models differ."""
+"""Test statistics.py against published values and scipy, compare.py, and the figures of a card as text."""
 
 import base64
 import random
@@ -26,12 +26,12 @@ from icon_classifier.model.statistics import (
     # Newcombe, "Two-sided confidence intervals for the single proportion" (1998), table I, method 3
     [(81, 263, (0.2553, 0.3662)), (15, 148, (0.0624, 0.1605)), (0, 20, (0, 0.1611)), (1, 29, (0.0061, 0.1718))],
 )
-def test_wilson_as_published(count, total, interval):
+def test_wilson_interval_matches_published_values(count, total, interval):
     assert wilson_interval(count, total) == pytest.approx(interval, abs=6e-5)
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 0), (0, 7), (3, 7), (7, 7), (5, 3000)])
-def test_wilson_as_scipy(count, total):
+def test_wilson_interval_matches_scipy(count, total):
     expected = binomtest(count, total).proportion_ci(method="wilson") if total else (0, 1)
     assert wilson_interval(count, total) == pytest.approx(tuple(expected), abs=1e-6)
 
@@ -50,11 +50,11 @@ def test_wilson_as_scipy(count, total):
         ((10, 10), (0, 10), (0.6075, 1.0)),
     ],
 )
-def test_newcombe_as_published(a, b, interval):
+def test_newcombe_interval_matches_published_values(a, b, interval):
     assert newcombe_interval(error_figure(*a), error_figure(*b)) == pytest.approx(interval, abs=6e-5)
 
 
-def test_newcombe_is_antisymmetric():
+def test_newcombe_interval_is_antisymmetric():
     rng = random.Random(0)
     for _ in range(100):
         a, b = (error_figure(rng.randint(0, n), n) for n in (rng.randint(1, 200), rng.randint(1, 200)))
@@ -63,7 +63,7 @@ def test_newcombe_is_antisymmetric():
         assert newcombe_interval(b, a) == pytest.approx([-high, -low])
 
 
-def test_mcnemar_as_scipy():
+def test_mcnemar_matches_scipy():
     for only_a in range(0, 40, 3):
         for only_b in range(40):
             expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1
@@ -71,8 +71,8 @@ def test_mcnemar_as_scipy():
     assert mcnemar(3000, 3000) == 1
 
 
-def test_paired_interval_covers():
-    """In 95 of 100 samples it holds the true difference; where no photo differs it still has a width."""
+def test_paired_interval_has_the_stated_coverage():
+    """About 95 of 100 intervals contain the true difference. If no photo differs, the interval is not empty."""
     rng = np.random.default_rng(0)
     for photos, share, true in [(60, (0.03, 0.02), 0.01), (60, (0.15, 0.05), 0.10), (300, (0.05, 0.05), 0.0)]:
         samples = rng.choice([1, -1, 0], (2000, photos), p=[*share, 1 - sum(share)])
@@ -83,8 +83,8 @@ def test_paired_interval_covers():
     assert paired_interval([0] * 60, spread=0.01)[1][1] > 0.19
 
 
-def test_label_figures():
-    """Three cats, one taken for a dog; two dogs; no owl."""
+def test_label_figures_count_per_label():
+    """Three cats, of which one is predicted as a dog; two dogs; no owl."""
     found = label_figures([0, 0, 0, 1, 1], [0, 0, 1, 1, 1], ["cat", "dog", "owl"])
     counts = {label: (f["photos"], f["predicted"], f["right"]) for label, f in found.items()}
     assert counts == {"cat": (3, 2, 2), "dog": (2, 3, 2), "owl": (0, 0, 0)}
@@ -93,25 +93,26 @@ def test_label_figures():
 
 
 def card(errors, photos, marks=None, labels=("cat", "dog"), **figures):
+    """Return a card with an error rate and other figures."""
     figures = {"error": error_figure(errors, photos), **figures, **({"marks": marks} if marks else {})}
     return Card(labels, None, figures, {}, {}, "0" * 64)
 
 
 @pytest.fixture
 def files(tmp_path):
-    """Forty files, each with other bytes."""
+    """Return the paths of forty files with different contents."""
     for i in range(40):
         (tmp_path / f"{i}.jpg").write_bytes(bytes([i]))
     return [tmp_path / f"{i}.jpg" for i in range(40)]
 
 
 def marked(files, wrong):
-    """A card of a model that errs on the files whose numbers are `wrong`."""
+    """Return the card of a model that misclassifies the files whose numbers are in `wrong`."""
     right = [int(file.stem) not in wrong for file in files]
     return card(len(wrong), len(files), marks_figure(files, ["cat"] * len(files), right))
 
 
-def test_marks_depend_on_photos_and_labels_alone(files, tmp_path):
+def test_marks_depend_only_on_photos_and_labels(files, tmp_path):
     right = [i % 3 > 0 for i in range(40)]
     marks = marks_figure(files, ["cat"] * 40, right)
     assert sorted(read_marks(marks["right"], 40)) == sorted(right)
@@ -124,40 +125,40 @@ def test_marks_depend_on_photos_and_labels_alone(files, tmp_path):
     assert len(marks_figure(copies * 100, ["cat"] * 4000, right * 100)["right"]) < 700
 
 
-def test_the_same_photos_are_compared_in_pairs(files):
+def test_same_photos_are_compared_by_mcnemar(files):
     better, worse = marked(files, set(range(10))), marked(files, set(range(16)))
     found = compare(better, worse)
     assert (found.only_a, found.only_b, found.p_value) == (0, 6, 2 / 2**6) and found.differ
     assert found.difference == pytest.approx(-6 / 40)
-    assert str(found).startswith("Model a errs less often: on the same 40")
+    assert str(found).startswith("Model a errs less often: of the same 40")
     assert str(compare(worse, better)).startswith("Model b errs less often:")
     near = compare(better, marked(files, set(range(1, 12))))
     assert not near.differ and (near.only_a, near.only_b) == (1, 2)
-    assert str(near).startswith("No difference can be told")
-    assert not compare(card(10, 40), card(16, 40)).differ  # as two samples the same figures do not tell them apart
+    assert str(near).startswith("The difference between a and b is not significant:")
+    assert not compare(card(10, 40), card(16, 40)).differ  # the same figures are not significant as two samples
 
 
-def test_other_photos_are_two_samples(files):
+def test_different_photos_are_compared_as_two_samples(files):
     a, b = card(6, 90), card(30, 90, marked(files, {1}).figures["marks"])
     found = compare(a, b)
     assert found.differ and found.p_value is None
     assert found.interval == tuple(newcombe_interval(a.figures["error"], b.figures["error"]))
     assert "Model a errs less often: a is wrong on 6 of 90 (6.7%" in str(found)
     assert "difference is -26.7 percentage points, with 95 % confidence between -37.5 and -15.3" in str(found)
-    assert "A card does not say which photos it was asked about" in str(found)
-    assert "They were asked about different photos" in str(compare(marked(files, {1}), marked(files[1:], {1})))
+    assert "A card does not say which photos it was measured on" in str(found)
+    assert "They were measured on different photos" in str(compare(marked(files, {1}), marked(files[1:], {1})))
     assert str(compare(b, a)).startswith("Model b") and not compare(a, card(9, 90)).differ
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_rejects_cards_that_cannot_be_compared():
     with pytest.raises(CompareError, match=r"different labels \(cat, dog and cat, owl\)"):
         compare(card(1, 9), card(1, 9, labels=("cat", "owl")))
-    with pytest.raises(CompareError, match="second card does not say"):
+    with pytest.raises(CompareError, match="second card holds no error rate"):
         compare(card(1, 9), Card(("cat", "dog"), None, {}, {}, {}, ""))
 
 
 def test_compare_on_the_command_line(files, tmp_path):
-    """In the page's environment, with a card by its file and by its folder."""
+    """Runs in the environment of the page; a card is given as a file and as a folder."""
     for name, wrong in (("a", {1}), ("b", {1, 2, 3, 4, 5, 6, 7})):
         (tmp_path / name).mkdir()
         marked(files, wrong).write(tmp_path / name / "card.json")
@@ -186,29 +187,32 @@ JUDGED = {
 }
 
 
-def test_the_card_says_it_in_sentences(tmp_path):
+def test_figures_are_written_as_sentences(tmp_path):
     judged = card(1, 5, **JUDGED)
     judged.write(tmp_path / "card.json")
     assert Card.read(tmp_path / "card.json") == judged
     text = "\n".join(facts(judged))
-    assert "On a test folder that took no part in training it was wrong on 2 of 50 (4.0%, with 95 %" in text
-    assert "; 1 could not be read and 2 took part in training and were left out." in text
-    assert "recognizes least often is cat: 2 of 3 (67%, between 21% and 94%)." in text
-    assert "With 120 photos a linear head on frozen features is wrong on 12.0%, with all 240 on 7.0% of 60" in text
-    assert "between 1.0 and 9.0): twice as many photos may bring that down to about 5.5%." in text
-    assert "over 5 folds a linear head on frozen features is wrong on 20 of 300 (6.7%" in text
+    assert "On the test folder, which training did not use, it was wrong on 2 of 50 (4.0%, with 95 %" in text
+    assert " Photos skipped: 1 that could not be read and 2 that were used in training." in text
+    assert "lowest recall is cat: it recognizes 2 of 3 (67%, between 21% and 94%)." in text
+    assert (
+        "Trained on 120 photos, a linear head on frozen features has an error of 12.0%, trained on 240 photos 7.0%"
+        in text
+    )
+    assert "between 1.0 and 9.0. Twice as many photos may lower the error to about 5.5%." in text
+    assert "In 5-fold cross-validation, a linear head on frozen features was wrong on 20 of 300 (6.7%" in text
     assert "| cat | 2 of 3 (67%, between 21% and 94%) | 2 of 2 (100%, between 34% and 100%) |" in model_card(judged)
 
 
 @pytest.mark.parametrize(
     ("interval", "verdict"),
-    [([-0.01, 0.01], "would hardly help"), ([-0.03, 0.08], "too uncertain"), ([0.01, 0.02], "twice as many")],
+    [([-0.01, 0.01], "would hardly help"), ([-0.03, 0.08], "too uncertain"), ([0.01, 0.02], "Twice as many")],
 )
-def test_the_learning_curve_says_no_more_than_it_knows(interval, verdict):
+def test_learning_curve_sentence_follows_the_interval(interval, verdict):
     assert verdict in facts(card(0, 5, learning_curve={**CURVE, "interval": interval}))[-1]
 
 
-def test_an_untrained_networks_features_stay_out_of_the_prose():
+def test_figures_of_untrained_features_are_left_out_of_the_text():
     judged = {key: {**JUDGED[key], "pretrained": False} for key in ("learning_curve", "cross_validation")}
     assert "linear head" not in "\n".join(facts(card(1, 5, **judged)))
 
@@ -227,7 +231,7 @@ def test_an_untrained_networks_features_stay_out_of_the_prose():
         {"marks": {"photos_sha256": "0", "right": base64.b64encode(b"\x01\xff").decode()}},
     ],
 )
-def test_a_damaged_judgement_is_refused_in_words(tmp_path, damage):
+def test_rejects_damaged_figures(tmp_path, damage):
     card(0, 5, **damage).write(tmp_path / "card.json")
     with pytest.raises(CardError, match=r"card\.json is damaged: figures"):
         Card.read(tmp_path / "card.json")

@@ -1,4 +1,4 @@
-"""judge: what linear heads say of planted features, and a test folder that is measured once."""
+"""Test judge.py: linear heads on synthetic features, and measuring on a test folder."""
 
 import hashlib
 import shutil
@@ -30,19 +30,19 @@ from icon_classifier.training.judge import (
 )
 
 
-def planted(counts, spread, seed=0, size=40, learned=0.8):
-    """Features of `counts` photos per label around a centre per label, `spread` wide, in random order."""
+def synthetic(counts, spread, seed=0, size=40, train_share=0.8):
+    """Return features of `counts` photos per label, normally distributed around a centre per label, in random order."""
     rng = np.random.default_rng(seed)
     targets = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     centres = rng.normal(size=(len(counts), size))
     values = judge._scaled(centres[targets] + spread * rng.normal(size=(len(targets), size)))
     labels = tuple(f"label {i}" for i in range(len(counts)))
     items = [f"{i}.jpg" for i in range(len(targets))]
-    return FrozenFeatures(items, targets, values, int(len(targets) * learned), labels, True)
+    return FrozenFeatures(items, targets, values, int(len(targets) * train_share), labels, True)
 
 
 def test_folds_are_stratified():
-    """Of each label's photos the folds get the same number, or one more; so do the folds as a whole."""
+    """The sizes of the folds differ by at most one, in total and per label."""
     targets = np.repeat(np.arange(4), (23, 10, 4, 1))
     fold = judge._folds(targets, 5, np.random.default_rng(0))
     assert np.ptp(np.bincount(fold, minlength=5)) <= 1
@@ -50,45 +50,45 @@ def test_folds_are_stratified():
         assert np.ptp(np.bincount(fold[targets == label], minlength=5)) <= 1
 
 
-def test_no_photo_is_judged_by_a_head_that_has_seen_it():
-    """Labels at random cannot be told: the error is that of guessing, though a head fits the photos it knows."""
-    features = planted([150, 150], spread=1)
+def test_no_photo_is_predicted_by_a_head_trained_on_it():
+    """With random labels the cross-validated error is that of guessing, although a head fits its training photos."""
+    features = synthetic([150, 150], spread=1)
     features.targets = np.random.default_rng(1).permutation(features.targets)
     everything = np.arange(300)
-    assert (judge._head(features, everything, everything).argmax(1) == features.targets).mean() > 0.6
+    assert (judge._head_probabilities(features, everything, everything).argmax(1) == features.targets).mean() > 0.6
     assert 0.4 < cross_validate(features)["rate"] < 0.65
 
 
 def test_cross_validation_pools_all_photos():
-    found = cross_validate(planted([40, 40, 40], spread=0.3), k=4)
+    found = cross_validate(synthetic([40, 40, 40], spread=0.3), k=4)
     assert found == {**error_figure(0, 120), "folds": 4, "pretrained": True}
-    probabilities = out_of_sample(planted([40, 40, 40], spread=2))
+    probabilities = out_of_sample(synthetic([40, 40, 40], spread=2))
     assert probabilities.shape == (120, 3) and np.allclose(probabilities.sum(1), 1)
 
 
-def test_planted_label_errors_are_found():
-    """Nine of ninety photos under a wrong label: nearly all are found, with few others, the surest first."""
-    features = planted([30, 30, 30], spread=0.8)
+def test_mislabelled_photos_are_suspicious():
+    """Of nine mislabelled photos in ninety nearly all are found, with few others, the most suspicious first."""
+    features = synthetic([30, 30, 30], spread=0.8)
     wrong = np.random.default_rng(3).choice(90, 9, replace=False)
     features.targets[wrong] = (features.targets[wrong] + 1) % 3
     look = early_look(features)
     suspicious = look.photos[look.photos.suspicious]
-    planted_items = {features.items[i] for i in wrong}
-    assert len(planted_items & set(suspicious.item)) >= 7 and len(suspicious) <= 12
+    mislabelled = {features.items[i] for i in wrong}
+    assert len(mislabelled & set(suspicious.item)) >= 7 and len(suspicious) <= 12
     assert set(look.photos.item) == set(features.items) and list(look.photos.item[:5]) == list(suspicious.item[:5])
     row = look.photos.iloc[0]
     at = features.items.index(row["item"])
     assert row.label == features.labels[features.targets[at]] and row.predicted != row.label
     assert row.own == look.probabilities[at, features.targets[at]] and row.probability == look.probabilities[at].max()
     assert row.margin == pytest.approx(row.own - row.probability)
-    sentence = f"{look.error['rate']:.0%} wrong so far: {look.error['errors']} of 90"
+    sentence = f"linear head on the features of a pretrained network is {look.error['errors']} of 90"
     assert sentence in str(look) and f"{len(suspicious)} photos look mislabelled" in str(look)
-    assert "no photo looks mislabelled" in str(early_look(planted([20, 20], spread=0.1)))
+    assert "No photo looks mislabelled" in str(early_look(synthetic([20, 20], spread=0.1)))
 
 
-def test_suspicious_photos_are_shown_with_what_the_head_says(photos):
-    """Two blue images lie among the red ones: they are drawn, the surest first, and the axes left over are empty."""
-    features = planted([10, 10], spread=0.3)
+def test_suspicious_photos_are_shown_with_their_prediction(photos):
+    """Two blue images are labelled red: both are drawn, and the other axes stay empty."""
+    features = synthetic([10, 10], spread=0.3)
     features.labels = ("blue", "red")
     files = {i: iter(sorted((photos / label).iterdir())) for i, label in enumerate(features.labels)}
     features.items = [next(files[target]) for target in features.targets]
@@ -105,13 +105,13 @@ def test_suspicious_photos_are_shown_with_what_the_head_says(photos):
 
 
 @pytest.mark.parametrize("folds", [0, 5])
-def test_the_learning_curve_sees_whether_photos_help(folds):
-    """A hundred subjects, each with a label of its own to be learned: more photos help. One direction: they do not."""
-    subjects = planted([4] * 100, spread=0.2, size=150)
+def test_learning_curve_shows_whether_photos_help(folds):
+    """With a hundred clusters more photos help. With two overlapping clusters in one dimension they do not."""
+    subjects = synthetic([4] * 100, spread=0.2, size=150)
     subjects.targets, subjects.labels = subjects.targets % 2, ("even", "odd")
     steep = learning_curve(subjects, folds)
     assert steep["interval"][0] > 0 and steep["expected"] < steep["points"][2]["rate"] < steep["points"][0]["rate"]
-    flat = planted([300, 300], spread=1, size=1)
+    flat = synthetic([300, 300], spread=1, size=1)
     flat.values = np.random.default_rng(0).normal(size=(600, 1)) + flat.targets[:, None]
     flat = learning_curve(flat, folds)
     assert flat["interval"][0] < 0.01 and flat["interval"][1] < 0.08 and flat["points"][2]["rate"] > 0.2
@@ -124,32 +124,32 @@ def test_the_learning_curve_sees_whether_photos_help(folds):
         assert point["interval"][0] < point["rate"] < point["interval"][1]
 
 
-def test_the_error_to_expect_follows_the_power_law():
+def test_expected_error_follows_the_power_law():
     def expected(*rates):
-        return judge._expected([{"rate": rate} for rate in rates])
+        return judge._expected_error([{"rate": rate} for rate in rates])
 
     assert expected(0.16, 0.08, 0.04) == pytest.approx(0.02)
     assert expected(0.1, 0.1, 0.1) == 0.1 and expected(0.1, 0.1, 0.2) == 0.2 and expected(0, 0, 0) == 0
 
 
 @pytest.mark.parametrize("counts", [[30, 1], [30], [5] * 40, [2, 2], [30, 0, 20]])
-def test_odd_numbers_of_photos(counts):
-    features = planted(counts, spread=0.2)
+def test_labels_with_few_photos(counts):
+    features = synthetic(counts, spread=0.2)
     look = early_look(features)
     assert look.error["photos"] == sum(counts) and len(look.photos) == sum(counts)
     assert len(learning_curve(features, folds=5)["points"]) == 3
-    if counts == [30, 1]:  # when the only photo of a label is asked about, no head knows the label
+    if counts == [30, 1]:  # a head that predicts the only photo of a label was not trained on that label
         assert look.error["errors"] >= 1
 
 
-def test_without_validation_photos_there_is_no_curve():
+def test_rejects_learning_curve_without_validation_photos():
     with pytest.raises(JudgeError, match="no validation photos"):
-        learning_curve(planted([10, 10], spread=1, learned=1))
+        learning_curve(synthetic([10, 10], spread=1, train_share=1))
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Ten red and ten blue images, told apart by any features."""
+    """Write ten red and ten blue images."""
     folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for label, channel in (("red", 0), ("blue", 2)):
         (folder / label).mkdir()
@@ -171,11 +171,11 @@ def learn(photos):
     return fv.Learner(block.dataloaders(photos, bs=4, num_workers=0), model, loss_func=fv.CrossEntropyLossFlat())
 
 
-def test_features_belong_to_their_photos(learn):
-    """Training photos first, each with its label; what is missing on disk is left out; the network is not changed."""
+def test_features_are_in_the_order_of_the_photos(learn):
+    """Training photos come first, missing files are left out, and the network is not changed."""
     before = {key: value.clone() for key, value in learn.model.state_dict().items()}
     features = frozen_features(learn)
-    assert features.learned == 16 and features.items == [*learn.dls.train_ds.items, *learn.dls.valid_ds.items]
+    assert features.n_train == 16 and features.items == [*learn.dls.train_ds.items, *learn.dls.valid_ds.items]
     assert [features.labels[t] for t in features.targets] == [item.parent.name for item in features.items]
     assert features.values.shape == (20, 16) and not features.pretrained
     assert all((value == before[key]).all() for key, value in learn.model.state_dict().items())
@@ -188,16 +188,16 @@ def test_features_belong_to_their_photos(learn):
         moved.rename(gone)
 
 
-def test_a_trained_network_is_refused(learn):
+def test_rejects_trained_network(learn):
     with learn.no_bar(), learn.no_logging():
         learn.fit(1)
     for call in (frozen_features, early_look, cross_validate, learning_curve):
-        with pytest.raises(JudgeError, match=r"trained on these photos.*Make it anew"):
+        with pytest.raises(JudgeError, match=r"trained on these photos.*Create it again"):
             call(learn)
 
 
-class Reader:
-    """A classifier that takes an image for what its mean colour is."""
+class ColourClassifier:
+    """A classifier that predicts the colour of an image from its mean."""
 
     labels = ("blue", "red")
 
@@ -208,40 +208,44 @@ class Reader:
         return SimpleNamespace(label="red" if red > blue else "blue")
 
 
-def test_a_test_folder_is_measured(photos, tmp_path):
-    """Deep folders belong to their label, and what cannot be read or was seen in training is counted, but no error."""
+def test_test_folder_is_measured(photos, tmp_path):
+    """Nested folders belong to their label. Unreadable photos and those used in training are counted, not as errors."""
     folder = tmp_path / "test"
     shutil.copytree(photos / "red", folder / "red/deep")
     shutil.copytree(photos / "blue", folder / "blue")
     shutil.copy(photos / "red/0.png", folder / "blue/wrong.png")
     (folder / "blue/bad.jpg").write_bytes(b"<html>")
-    found = measure_test(Reader(), folder)
+    found = measure_test(ColourClassifier(), folder)
     assert found == {**error_figure(1, 21), "unreadable": 1, "seen": 0}
     dataset = tmp_path / "dataset/valid/blue"
     dataset.mkdir(parents=True)
     seen = hashlib.sha256((photos / "blue/3.png").read_bytes()).hexdigest()
     (dataset / f"{seen[:16]}.jpg").touch()
-    assert measure_test(Reader(), folder, tmp_path / "dataset") == {**error_figure(1, 20), "unreadable": 1, "seen": 1}
+    assert measure_test(ColourClassifier(), folder, tmp_path / "dataset") == {
+        **error_figure(1, 20),
+        "unreadable": 1,
+        "seen": 1,
+    }
 
 
-def test_other_labels_are_refused(photos, tmp_path):
+def test_rejects_unsuitable_test_folders(photos, tmp_path):
     shutil.copytree(photos, tmp_path / "test")
     (tmp_path / "test/red").rename(tmp_path / "test/green")
-    with pytest.raises(JudgeError, match=r"test has photos of green, and the model only knows blue, red\. Give"):
-        measure_test(Reader(), tmp_path / "test")
+    with pytest.raises(JudgeError, match=r"test has folders named green, but .* are blue, red\. Rename"):
+        measure_test(ColourClassifier(), tmp_path / "test")
     with pytest.raises(JudgeError, match="There is no test folder"):
-        read_test_folder(tmp_path / "none", Reader.labels)
+        read_test_folder(tmp_path / "none", ColourClassifier.labels)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(JudgeError, match="holds no pictures"):
-        measure_test(Reader(), tmp_path / "empty")
+    with pytest.raises(JudgeError, match="contains no photos"):
+        measure_test(ColourClassifier(), tmp_path / "empty")
     (tmp_path / "bad/red").mkdir(parents=True)
     (tmp_path / "bad/red/1.jpg").write_bytes(b"no image")
-    with pytest.raises(JudgeError, match="no photo to test with: 1 cannot be read"):
-        measure_test(Reader(), tmp_path / "bad")
+    with pytest.raises(JudgeError, match="no photo to measure on: 1 cannot be read"):
+        measure_test(ColourClassifier(), tmp_path / "bad")
 
 
-def test_a_test_figure_goes_on_the_card(site, tmp_path):
-    """By the exported model; the photos that it was trained on, and validated, do not count."""
+def test_test_figure_is_added_to_the_card(site, tmp_path):
+    """The validation photos as a test folder give the same error as on the card."""
     shutil.copytree(site / "export", tmp_path / "export")
     shutil.copytree(site / "photos/sample/valid", tmp_path / "test")
     classifier = load_classifier(tmp_path / "export/export.pkl")
@@ -250,6 +254,6 @@ def test_a_test_figure_goes_on_the_card(site, tmp_path):
     before = {file.name for file in (tmp_path / "export").iterdir()}
     card = add_figures(tmp_path / "export", test=found)
     assert Card.read(tmp_path / "export/card.json") == card and card.figures["test"] == found
-    assert "On a test folder" in (tmp_path / "export/model_card.md").read_text()
+    assert "On the test folder" in (tmp_path / "export/model_card.md").read_text()
     assert {file.name for file in (tmp_path / "export").iterdir()} == before
     assert load_classifier(tmp_path / "export/export.pkl").card == card

@@ -120,7 +120,7 @@ def test_few_photos_train_in_smaller_batches(tmp_path, number):
     card = Card.read(tmp_path / "export/card.json")
     assert (card.figures["test"]["photos"], card.figures["test"]["seen"]) == (6, 2)
     assert sum(figure["photos"] for figure in card.figures["per_label"].values()) == valid
-    assert f"On a test folder that took no part in training it was wrong on {card.figures['test']['errors']} of 6" in (
+    assert f"On the test folder, which training did not use, it was wrong on {card.figures['test']['errors']} of 6" in (
         printed(ran)
     )
     assert count_photos(tmp_path / "photos/few") == {"heart": number, "star": number}

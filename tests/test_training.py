@@ -1,4 +1,4 @@
-"""Training from the command line: resumed, on several processes, and on inputs that are not fit for it."""
+"""Test icon-classifier train: checkpoints, several processes, and inputs that it cannot train on."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SMALL = "--size", "32", "--batch-size", "8"
 
 
 def draw(folder, **labels):
-    """Write a folder per label with as many drawings as `labels` says, each of them different."""
+    """Write a folder per label, with the number of different drawings that `labels` gives."""
     for n, (label, number) in enumerate(labels.items()):
         (folder / label).mkdir(parents=True)
         for i in range(number):
@@ -34,7 +34,7 @@ def draw(folder, **labels):
 
 
 def train(*args, launcher=(), **options):
-    """Start icon-classifier train in a process of its own, or in those of a launcher."""
+    """Start icon-classifier train in a process, or in those that `launcher` starts."""
     command = [*(launcher or [sys.executable]), "-m", "icon_classifier", "train", *map(str, args)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, **options
@@ -42,19 +42,19 @@ def train(*args, launcher=(), **options):
 
 
 def finish(process):
-    """What a training printed; it must have gone well."""
+    """Wait for a training, assert that it succeeded, and return what it printed."""
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, out + err
     return out
 
 
 def epochs(text):
-    """The lines of the epochs, without their times."""
+    """Return the lines of the epochs, without their times."""
     return [line.rpartition(", time")[0] for line in text.splitlines() if re.match(r"(frozen )?epoch", line)]
 
 
-def test_a_run_that_was_killed_goes_on_with_the_same_figures(tmp_path):
-    """kill -9 after epoch 2 of 4. The epoch that is lost may be one more, if its checkpoint was not yet written."""
+def test_killed_run_resumes_with_the_same_figures(tmp_path):
+    """Send SIGKILL after epoch 2 of 4. Epoch 2 is lost too if its checkpoint was not written yet."""
     args = "sample", "--epochs", 4, "--per-label", 20, *SMALL
     whole = finish(train(*args, "--export", "whole", cwd=tmp_path))
     process = train(*args, "--export", "killed", cwd=tmp_path)
@@ -72,7 +72,7 @@ def test_a_run_that_was_killed_goes_on_with_the_same_figures(tmp_path):
 
 
 def test_two_processes_train_one_model(site, tmp_path):
-    """As well as one process did; on gloo. Without a GPU, accelerate launch starts several only with --multi_gpu."""
+    """The errors of one and of two processes agree. On a CPU, accelerate launch needs --multi_gpu to start several."""
     launcher = [Path(sys.executable).with_name("accelerate"), "launch", "--multi_gpu", "--num_processes", 2]
     launcher += ["--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", 0]
     out = finish(train("sample", cwd=tmp_path, launcher=list(map(str, launcher))))
@@ -84,8 +84,8 @@ def test_two_processes_train_one_model(site, tmp_path):
     assert sorted(os.listdir(tmp_path / "export")) == sorted(os.listdir(site / "export"))
 
 
-def test_the_card_says_how_it_was_trained(tmp_path, monkeypatch, capsys):
-    """A folder of one's own, from scratch; what is left out is said."""
+def test_card_records_the_training(tmp_path, monkeypatch, capsys):
+    """Train on a folder from scratch. Empty folders are reported."""
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "mine", heart=10, star=10)
     (tmp_path / "mine/owl").mkdir()
@@ -115,13 +115,13 @@ def test_the_card_says_how_it_was_trained(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
-        ({"heart": 6, "star": 1}, r"photos/mine/star holds 1 photo"),
+        ({"heart": 6, "star": 1}, r"photos/mine/star holds too few photos \(1\)"),
         ({"heart": 6, "star": 0}, r"photos/mine holds 1 folder\(s\) of photos"),
         ({"heart": 6}, r"photos/mine holds 1 folder\(s\) of photos"),
         ({}, r"There is no file or folder mine"),
     ],
 )
-def test_photos_that_are_not_enough(tmp_path, monkeypatch, capsys, labels, sentence):
+def test_rejects_too_few_photos(tmp_path, monkeypatch, capsys, labels, sentence):
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "mine", **labels)
     assert main(["train", "mine", "--no-pretrained", *SMALL]) == 2
@@ -129,14 +129,14 @@ def test_photos_that_are_not_enough(tmp_path, monkeypatch, capsys, labels, sente
     assert re.match(f"icon-classifier: {sentence}", err) and err.count("\n") == 1
 
 
-def test_an_unknown_architecture_is_named_before_anything_is_gathered(tmp_path, monkeypatch, capsys):
+def test_rejects_unknown_architecture_before_gathering(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "sample", "--arch", "resnet19"]) == 2
     assert "There is no architecture resnet19" in capsys.readouterr().err
     assert not (tmp_path / "photos").exists()
 
 
-def test_two_hundred_labels_of_five_photos(tmp_path, monkeypatch):
+def test_trains_on_two_hundred_labels_of_five_photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "mine", **{f"label {i}": 5 for i in range(200)})
     assert main(["train", "mine", "--no-pretrained", "--epochs", "1", "--size", "32"]) == 0
@@ -145,7 +145,7 @@ def test_two_hundred_labels_of_five_photos(tmp_path, monkeypatch):
     assert (tmp_path / "export/confusion_matrix.png").stat().st_size < 2_000_000
 
 
-def test_a_photo_that_breaks_after_gathering_is_named(tmp_path):
+def test_names_a_photo_that_breaks_after_gathering(tmp_path):
     from fastai.vision.all import resnet18, vision_learner
 
     photos = draw(tmp_path / "photos", heart=10, star=10)
@@ -157,7 +157,7 @@ def test_a_photo_that_breaks_after_gathering_is_named(tmp_path):
         _fit(learn, False, 1, [])
 
 
-def test_an_export_folder_that_cannot_be_written_ends_training_before_it_starts(tmp_path, monkeypatch, capsys):
+def test_rejects_unwritable_export_folder_before_gathering(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "export").write_text("a file")
     assert main(["train", "sample"]) == 2
@@ -165,13 +165,13 @@ def test_an_export_folder_that_cannot_be_written_ends_training_before_it_starts(
     assert os.listdir(tmp_path) == ["export"]
     read_only = tmp_path / "read only"
     read_only.mkdir(mode=0o555)
-    with nobody(), pytest.raises(ExportFolderError, match="Permission denied"):
+    with unprivileged(), pytest.raises(ExportFolderError, match="Permission denied"):
         check_export(read_only)
 
 
 @contextmanager
-def nobody():
-    """Root may write anywhere, so it becomes somebody else for a while."""
+def unprivileged():
+    """Run the body as an unprivileged user, because root may write everywhere."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(65534)
@@ -181,8 +181,8 @@ def nobody():
         os.seteuid(user)
 
 
-def test_a_full_disk(tmp_path, monkeypatch, capsys):
-    """A limit on the size of files stands for it. Training ends, in a sentence, and leaves the last export whole."""
+def test_full_disk_keeps_the_last_export(tmp_path, monkeypatch, capsys):
+    """A limit on the size of files simulates it. Training ends with a sentence, and the last export stays."""
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "mine", heart=6, star=6)
     (tmp_path / "export").mkdir()
@@ -200,7 +200,7 @@ def test_a_full_disk(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "export/export.pkl").read_text() == "the last one"
 
 
-def test_the_same_seed_gives_the_same_split_and_every_label_is_on_both_sides():
+def test_split_is_reproducible_and_stratified():
     files = [Path(f"photos/{label}/{i}.jpg") for label in range(200) for i in range(5)]
     train_side, valid_side = LabelSplitter()(files)
     assert len(valid_side) == 200 and len({files[i].parent for i in valid_side}) == 200
@@ -214,8 +214,8 @@ def test_the_same_seed_gives_the_same_split_and_every_label_is_on_both_sides():
     assert sorted(other) != sorted(valid_side)
 
 
-def test_settings_are_the_notebooks():
-    """What the notebook's cells say of photographs, and the DataBlock that stands there."""
+def test_settings_equal_those_of_the_notebook():
+    """The defaults and the DataBlock of train.py are those in the cells of train.ipynb."""
     cells = json.loads((ROOT / "notebooks/train.ipynb").read_text())["cells"]
     source = "\n".join("".join(cell["source"]) for cell in cells)
     for name in ("epochs", "size", "batch_size"):

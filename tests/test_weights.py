@@ -1,4 +1,4 @@
-"""Pretrained weights: downloaded, from a file, or refused in a sentence; and fine-tuning from real ones."""
+"""Test pretrained weights, downloaded and from a file, and fine-tuning from real ones."""
 
 import pickle
 import re
@@ -21,13 +21,13 @@ from icon_classifier.training.learn import WeightsError, pretrained_weights
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Photos of six textures, and files of weights: `lite0` for timm's architecture, ImageNet's; others are random."""
+    """Write photos of textures and files of weights: lite0 holds those of ImageNet, the others are random."""
     folder = tmp_path_factory.mktemp("weights")
     write_textures(folder / "few", 2)
     torch.manual_seed(1)
     for arch in (fv.resnet18, fv.resnet34, fv.squeezenet1_1):
         torch.save(arch().state_dict(), folder / f"{arch.__name__}.pth")
-    densenet = fv.densenet121().state_dict()  # PyTorch offers it from a time when names could hold dots
+    densenet = fv.densenet121().state_dict()  # PyTorch's file has older names, which contain dots
     old = {
         re.sub(r"(denselayer\d+\.(norm|conv))(\d)", r"\1.\3", name): value
         for name, value in densenet.items()
@@ -40,15 +40,15 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def nothing_downloaded(tmp_path, monkeypatch):
-    """No earlier download is found, and there is no network."""
+def no_downloads(tmp_path, monkeypatch):
+    """Use empty caches, and a proxy whose port is closed."""
     from huggingface_hub import constants
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     for variable in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nobody listens there
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
     return SimpleNamespace(torch=tmp_path / "torch/hub/checkpoints", hub=tmp_path / "hub", constants=constants)
 
 
@@ -63,8 +63,8 @@ def learner(photos, arch, **options):
     return fv.vision_learner(block.dataloaders(photos, bs=2, num_workers=0), arch, **options)
 
 
-def described(learn):
-    """What training starts from: the parameters, which of them are frozen, the normalization, and the next number."""
+def initial_state(learn):
+    """Return the parameters, which of them are frozen, the normalization, and the next random number."""
     normalize = learn.dls.after_batch.fs.filter(lambda t: isinstance(t, fv.Normalize))
     return learn.model.state_dict(), dict(
         trained=[[parameter.requires_grad for parameter in group] for group in learn.splitter(learn.model)],
@@ -75,27 +75,27 @@ def described(learn):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "densenet121", "lite0.pth", "lite0.safetensors"])
-def test_a_file_does_what_the_download_does(folder, nothing_downloaded, name):
-    """The reference is `vision_learner` itself, which finds the same weights among its earlier downloads."""
+def test_file_has_the_same_effect_as_the_download(folder, no_downloads, name):
+    """The reference is `vision_learner` with the same weights in its cache of downloads."""
     torchvision = hasattr(fv, name)
     arch = getattr(fv, name) if torchvision else lite0.ARCH
     file = folder / (f"{name}.pth" if torchvision else name)
     with pretrained_weights(arch, file) as options:
-        ours, ours_else = described(learner(folder / "few", arch, **options))
-    assert not nothing_downloaded.torch.exists() and not nothing_downloaded.hub.exists()
+        ours, ours_else = initial_state(learner(folder / "few", arch, **options))
+    assert not no_downloads.torch.exists() and not no_downloads.hub.exists()
     if torchvision:
-        nothing_downloaded.torch.mkdir(parents=True)
+        no_downloads.torch.mkdir(parents=True)
         kept = Path(torch.hub.get_dir(), "checkpoints", get_model_weights(arch).DEFAULT.url.rsplit("/")[-1])
         kept.write_bytes(file.read_bytes())
     else:
-        model = nothing_downloaded.hub / "models--timm--tf_efficientnet_lite0.in1k"
+        model = no_downloads.hub / "models--timm--tf_efficientnet_lite0.in1k"
         (model / "refs").mkdir(parents=True)
         (model / "refs/main").write_text("0" * 40)
         (model / "snapshots" / ("0" * 40)).mkdir(parents=True)
         save_file(lite0.weights(), model / "snapshots" / ("0" * 40) / "model.safetensors")
     with pretrained_weights(arch) as options:
         assert options == {}
-        theirs, theirs_else = described(learner(folder / "few", arch))
+        theirs, theirs_else = initial_state(learner(folder / "few", arch))
     assert ours_else == theirs_else
     assert ours_else["normalization"] and not all(ours_else["trained"][0]) and all(ours_else["trained"][-1])
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
@@ -107,27 +107,30 @@ class Code:
 
 
 WRONG = {
-    "absent": (None, "There is no file .*, where the weights of resnet18 should be"),
-    "of another architecture": ("resnet34.pth", "its weights are those of another architecture"),
-    "of timm's": ("lite0.pth", "its weights are those of another architecture"),
-    "safetensors": ("lite0.safetensors", "holds no weights of resnet18: "),
+    "absent": (None, "There is no file .* It should hold the weights of resnet18"),
+    "of another architecture": ("resnet34.pth", "its weights belong to another architecture"),
+    "of timm's": ("lite0.pth", "its weights belong to another architecture"),
+    "safetensors": ("lite0.safetensors", "does not hold the weights of resnet18: "),
     "truncated": (
         lambda file: file.write_bytes(file.read_bytes()[:-1000]),
-        "but the beginning of one: it was cut short",
+        "but an incomplete one",
     ),
     "empty": (lambda file: file.write_bytes(b""), "but an empty file"),
     "a web page": (lambda file: file.write_text("<!DOCTYPE html><title>Log in</title>"), "but a web page"),
     "a pointer": (lambda file: file.write_text("version https://git-lfs.github.com/spec/v1\n"), "a pointer of Git LFS"),
-    "a pickle with code": (lambda file: file.write_bytes(pickle.dumps(Code())), "it holds something else than weights"),
-    "code in PyTorch's own": (lambda file: torch.save({"a": Code()}, file), "it holds something else than weights"),
-    "a whole network": (lambda file: torch.save(fv.resnet18(), file), "it holds something else than weights"),
-    "a list": (lambda file: torch.save([torch.ones(1)], file), "holds no weights of resnet18: "),
-    "text": (lambda file: file.write_text("weights"), "holds no weights of resnet18: "),
+    "a pickle with code": (
+        lambda file: file.write_bytes(pickle.dumps(Code())),
+        "holds something other than weights",
+    ),
+    "code in PyTorch's own": (lambda file: torch.save({"a": Code()}, file), "holds something other than weights"),
+    "a whole network": (lambda file: torch.save(fv.resnet18(), file), "holds something other than weights"),
+    "a list": (lambda file: torch.save([torch.ones(1)], file), "does not hold the weights of resnet18: "),
+    "text": (lambda file: file.write_text("weights"), "does not hold the weights of resnet18: "),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_file_is_refused_in_a_sentence(folder, tmp_path, monkeypatch, case):
+def test_rejects_unsuitable_file(folder, tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
     change, sentence = WRONG[case]
     file = tmp_path / "resnet18.pth"
@@ -145,7 +148,7 @@ def test_a_wrong_file_is_refused_in_a_sentence(folder, tmp_path, monkeypatch, ca
 
 
 @pytest.mark.parametrize("name", ["resnet18.pth", "truncated.safetensors", "page.pth", "code.pth"])
-def test_a_wrong_file_for_timm_is_refused_in_a_sentence(folder, tmp_path, monkeypatch, name):
+def test_rejects_unsuitable_file_for_timm(folder, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "resnet18.pth").write_bytes((folder / "resnet18.pth").read_bytes())
     (tmp_path / "truncated.safetensors").write_bytes((folder / "lite0.safetensors").read_bytes()[:-1000])
@@ -154,12 +157,12 @@ def test_a_wrong_file_for_timm_is_refused_in_a_sentence(folder, tmp_path, monkey
     with pytest.raises(WeightsError) as refusal, pretrained_weights(lite0.ARCH, tmp_path / name):
         pytest.fail("not refused")
     said = str(refusal.value)
-    assert f"{tmp_path / name} holds no weights of {lite0.ARCH}" in said and "\n" not in said
+    assert f"{tmp_path / name} " in said and f" of {lite0.ARCH}" in said and "\n" not in said
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_architecture_that_reads_no_file_is_named(folder):
-    with pytest.raises(WeightsError, match="is of no use to xresnet18"):
+def test_rejects_architecture_without_pretrained_weights(folder):
+    with pytest.raises(WeightsError, match="The weights of xresnet18 cannot be read from"):
         with pretrained_weights(fv.xresnet18, folder / "resnet18.pth"):
             pytest.fail("not refused")
 
@@ -172,9 +175,9 @@ def test_an_architecture_that_reads_no_file_is_named(folder):
         ("offline mode", r"https://huggingface\.co/timm/tf_efficientnet_lite0\.in1k/resolve/main/model\.safetensors"),
     ],
 )
-def test_without_a_network_one_sentence_names_the_ways_out(folder, nothing_downloaded, monkeypatch, arch, address):
+def test_failed_download_says_what_to_do(folder, no_downloads, monkeypatch, arch, address):
     if arch == "offline mode":
-        monkeypatch.setattr(nothing_downloaded.constants, "HF_HUB_OFFLINE", True)
+        monkeypatch.setattr(no_downloads.constants, "HF_HUB_OFFLINE", True)
         arch = lite0.ARCH
     with pytest.raises(WeightsError) as refusal, pretrained_weights(arch) as options:
         learner(folder / "few", arch, **options)
@@ -183,14 +186,14 @@ def test_without_a_network_one_sentence_names_the_ways_out(folder, nothing_downl
     assert "set weights to the path of that file" in said and "set pretrained = False" in said and "\n" not in said
 
 
-def test_other_errors_pass(folder):
+def test_other_exceptions_are_not_caught(folder):
     with pytest.raises(ZeroDivisionError), pretrained_weights(fv.resnet18, folder / "resnet18.pth"):
         raise ZeroDivisionError
 
 
 @pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory):
-    """The folder in which train.ipynb fine-tuned from real weights on 90 images of textures, as `make` runs it."""
+    """Run train.ipynb as `make train` does, on 90 images of textures and from real weights; return its folder."""
     place = tmp_path_factory.mktemp("trained")
     write_textures(place / "textures", 30)
     run_notebook(
@@ -204,8 +207,8 @@ def trained(folder, tmp_path_factory):
     return place
 
 
-def test_fine_tuning_from_real_weights_learns(trained):
-    """At 224 pixels, in two epochs of 72 images; guessing errs on two thirds."""
+def test_fine_tuning_from_real_weights_lowers_the_error(trained):
+    """At 224 pixels, in two epochs of 72 images. Guessing has an error of two thirds."""
     classifier = load_classifier(trained / "export/export.pkl")
     card = classifier.card
     assert card.training["pretrained"] and card.training["arch"] == lite0.ARCH

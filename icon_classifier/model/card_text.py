@@ -2,7 +2,7 @@
 
 LIMITS = [
     "The model compares appearance. It does not identify people. Do not use it to decide anything about a person.",
-    "The model learned whatever the training photos of a label have in common, such as background, light and clothes.",
+    "The model may have learned anything that the training photos of a label share, such as background or clothes.",
     "The error rate is higher on pictures that differ from the validation photos.",
     "All figures come from one training run. The intervals cover the choice of validation photos, but not the "
     "randomness of training: another seed gives another network and other figures.",
@@ -19,7 +19,7 @@ def facts(card):
         found.append(_training_in_words(card.training, card.figures.get("photos")))
     if error := card.figures.get("error"):
         found.append(f"Wrong on {error_in_words(error)}, measured on validation photos, which training does not use.")
-    found += _judgement_in_words(card.figures)
+    found += _measurements_in_words(card.figures)
     if calibration := card.figures.get("calibration"):
         found.append(_calibration_in_words(calibration))
     if ood := card.figures.get("ood"):
@@ -84,18 +84,18 @@ def error_in_words(error):
 
 
 def share_in_words(count, total, interval):
-    """`18, 20, interval` as "18 of 20 (90%, between 70% and 97%)"."""
+    """Return a share as "18 of 20 (90%, between 70% and 97%)"; `interval` is its 95 % interval."""
     if not total:
         return "0 of 0"
     low, high = interval
     return f"{count} of {total} ({count / total:.0%}, between {low:.0%} and {high:.0%})"
 
 
-def _judgement_in_words(figures):
-    """What was measured of the model besides its error, a sentence each.
+def _measurements_in_words(figures):
+    """Yield a sentence per further measurement of the model.
 
-    What linear heads make of an untrained network's features says little about the network once it is trained, so that
-    stays out of the prose.
+    Figures of linear heads on the features of an untrained network are left out, because they say little about the
+    trained network.
     """
     if test := figures.get("test"):
         yield test_in_words(test)
@@ -108,11 +108,11 @@ def _judgement_in_words(figures):
 
 
 def test_in_words(test):
-    """What `measure_test` found, in one sentence that also counts the photos that were left out."""
-    left_out = [f"{test['unreadable']} could not be read"] if test["unreadable"] else []
-    left_out += [f"{test['seen']} took part in training and were left out"] if test["seen"] else []
-    rest = f"; {in_words(left_out)}" if left_out else ""
-    return f"On a test folder that took no part in training it was wrong on {error_in_words(test)}{rest}."
+    """Return the figure of `measure_test` as a sentence, with the numbers of photos that were skipped."""
+    skipped = [f"{test['unreadable']} that could not be read"] if test["unreadable"] else []
+    skipped += [f"{test['seen']} that were used in training"] if test["seen"] else []
+    rest = f" Photos skipped: {in_words(skipped)}." if skipped else ""
+    return f"On the test folder, which training did not use, it was wrong on {error_in_words(test)}.{rest}"
 
 
 def _weakest_label_in_words(per_label):
@@ -122,12 +122,12 @@ def _weakest_label_in_words(per_label):
     label = min(measured)[1]
     figure = per_label[label]
     recall = share_in_words(figure["right"], figure["photos"], figure["recall"])
-    yield f"The label that it recognizes least often is {label}: {recall}."
+    yield f"The label with the lowest recall is {label}: it recognizes {recall}."
 
 
 def _per_label_table(per_label):
-    """The rows of a table in Markdown: recall and precision per label, with 95 % intervals."""
-    yield "| label | recognized, of its photos (recall) | right, of those predicted (precision) |"
+    """Yield the rows of a Markdown table of recall and precision per label, with 95 % intervals."""
+    yield "| label | recall: recognized, of its photos | precision: correct, of its predictions |"
     yield "|---|---|---|"
     for label, figure in per_label.items():
         recall = share_in_words(figure["right"], figure["photos"], figure["recall"])
@@ -135,31 +135,31 @@ def _per_label_table(per_label):
         yield f"| {label.replace('|', chr(92) + '|')} | {recall} | {precision} |"
 
 
-HARDLY = 0.02  # of the error rate: if a doubling certainly brought less, more photos would hardly help
+MAX_NEGLIGIBLE_GAIN = 0.02  # of the error rate, from half to all photos; below it more photos hardly help
 
 
 def learning_curve_in_words(curve):
-    """Whether more photos would help, in one sentence, from what `learning_curve` measured (see there)."""
+    """Return as text whether more photos would help, from the figures of `learning_curve`."""
     half, whole = curve["points"][-2:]
     low, high = curve["interval"]
     measured = (
-        f"With {half['photos']} photos a linear head on {_features_in_words(curve)} is wrong on {half['rate']:.1%}, "
-        f"with all {whole['photos']} on {whole['rate']:.1%} of {curve['photos']} photos that it had not seen"
+        f"Trained on {half['photos']} photos, a linear head on {_features_in_words(curve)} has an error of "
+        f"{half['rate']:.1%}, trained on {whole['photos']} photos {whole['rate']:.1%}, measured on {curve['photos']} "
+        f"photos that it was not trained on. The difference is {100 * curve['gain']:.1f} percentage points, with 95 % "
+        f"confidence between {100 * low:.1f} and {100 * high:.1f}."
     )
-    gain = f"the gain is {100 * curve['gain']:.1f} percentage points, with 95 % confidence between "
-    gain += f"{100 * low:.1f} and {100 * high:.1f}"
     if low > 0:
-        return f"{measured} ({gain}): twice as many photos may bring that down to about {curve['expected']:.1%}."
-    if high < HARDLY:
-        return f"{measured} ({gain}): more photos of the same kind would hardly help."
-    return f"{measured} ({gain}): too uncertain to say whether more photos would help."
+        return f"{measured} Twice as many photos may lower the error to about {curve['expected']:.1%}."
+    if high < MAX_NEGLIGIBLE_GAIN:
+        return f"{measured} More photos of the same kind would hardly help."
+    return f"{measured} This is too uncertain to say whether more photos would help."
 
 
 def cross_validation_in_words(figures):
-    """The pooled error of a `cross_validate`, and what it is an error of, in one sentence."""
+    """Return the figure of `cross_validate` as text."""
     return (
-        f"In cross-validation over {figures['folds']} folds a linear head on {_features_in_words(figures)} is wrong on "
-        f"{error_in_words(figures)}; this is not the error of the trained network."
+        f"In {figures['folds']}-fold cross-validation, a linear head on {_features_in_words(figures)} was wrong on "
+        f"{error_in_words(figures)}. This is not the error of the trained network."
     )
 
 

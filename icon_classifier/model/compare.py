@@ -1,4 +1,4 @@
-"""Say whether two models differ at all, from what their cards hold."""
+"""Test whether the errors of two models differ significantly, from the figures on their cards."""
 
 import base64
 import hashlib
@@ -9,22 +9,22 @@ from ..errors import IconClassifierError
 from .card_text import error_in_words
 from .statistics import mcnemar, newcombe_interval
 
-SIGNIFICANT = 0.05  # p-values below this count as a difference; it corresponds to the intervals' 95 %
+SIGNIFICANCE_LEVEL = 0.05  # p-values below it count as a difference; it corresponds to 95 % intervals
 
 
 class CompareError(IconClassifierError, ValueError):
-    """Two cards cannot be compared; the message says why in a sentence."""
+    """Two cards cannot be compared; the message says why."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether model a errs more or less often than model b; as a string, a sentence.
+    """The comparison of the errors of two models, a and b; `str` returns it as a sentence.
 
-    differ: whether there is a difference, as far as these photos can tell.
-    difference: a's error rate minus b's.
-    interval: the 95 % interval of `difference` (Newcombe's), where the models were asked about different photos.
-    p_value: of McNemar's exact test, where both were asked about the same photos; `only_a` and `only_b` of them only
-        the one got wrong, and only the other.
+    differ: True if the difference is significant.
+    difference: the error rate of a minus that of b.
+    interval: Newcombe's 95 % interval of `difference`, if the models were measured on different photos.
+    p_value: of McNemar's exact test, if both models were measured on the same photos.
+    only_a, only_b: the numbers of these photos that only a misclassified, and only b.
     """
 
     differ: bool
@@ -42,22 +42,22 @@ class Comparison:
 def compare(card_a, card_b):
     """Return the `Comparison` of two `Card`s by their errors on validation photos; raises `CompareError`.
 
-    The same photos are compared pair by pair (McNemar's exact test), which tells smaller differences apart; different
-    ones as two independent samples (Newcombe's interval).
+    Errors on the same photos are paired (McNemar's exact test), which detects smaller differences. Errors on different
+    photos are compared as two independent samples (Newcombe's interval).
     """
     for name, card in (("first", card_a), ("second", card_b)):
         if "error" not in card.figures:
-            raise CompareError(f"The {name} card does not say how often its model errs. Train it with train.ipynb.")
+            raise CompareError(f"The {name} card holds no error rate. Train the model again with train.ipynb.")
     if set(card_a.labels) != set(card_b.labels):
         raise CompareError(
-            f"These models know different labels ({', '.join(card_a.labels)} and {', '.join(card_b.labels)}), so their "
-            "errors cannot be compared. Compare models of the same labels."
+            f"These models have different labels ({', '.join(card_a.labels)} and {', '.join(card_b.labels)}), so their "
+            "errors cannot be compared. Choose two models with the same labels."
         )
     pair = [card.figures.get("marks") for card in (card_a, card_b)]
     if all(pair) and pair[0]["photos_sha256"] == pair[1]["photos_sha256"]:
         return _compare_same_photos(card_a.figures, card_b.figures)
     basis = (
-        "They were asked about different photos" if all(pair) else "A card does not say which photos it was asked about"
+        "They were measured on different photos" if all(pair) else "A card does not say which photos it was measured on"
     )
     return _compare_samples(card_a.figures["error"], card_b.figures["error"], basis)
 
@@ -66,9 +66,9 @@ def _compare_same_photos(a, b):
     wrong_a, wrong_b = (_wrong(figures["marks"], figures["error"]["photos"]) for figures in (a, b))
     only_a, only_b = len(wrong_a - wrong_b), len(wrong_b - wrong_a)
     p_value = mcnemar(only_a, only_b)
-    differ = p_value < SIGNIFICANT
+    differ = p_value < SIGNIFICANCE_LEVEL
     photos = a["error"]["photos"]
-    counts = f"on the same {photos} validation photos a is wrong on {len(wrong_a)} and b on {len(wrong_b)}"
+    counts = f"of the same {photos} validation photos, a misclassified {len(wrong_a)} and b {len(wrong_b)}"
     basis = f"{only_a} only by a and {only_b} only by b; McNemar's exact test, p = {p_value:.2g}"
     return Comparison(
         differ, a["error"]["rate"] - b["error"]["rate"],
@@ -83,14 +83,14 @@ def _compare_samples(a, b, basis):
     sentence = (
         f"{_verdict(differ, high < 0)} a is wrong on {error_in_words(a)}, b on {error_in_words(b)}; the difference is "
         f"{_points(a['rate'] - b['rate'])} percentage points, with 95 % confidence between {_points(low)} and "
-        f"{_points(high)}. {basis}, so this allows for two choices of photos."
+        f"{_points(high)}. {basis}, so the interval covers the choice of both samples."
     )
     return Comparison(differ, a["rate"] - b["rate"], sentence, interval=(low, high))
 
 
 def _verdict(differ, a_is_better):
     if not differ:
-        return "No difference can be told between a and b:"
+        return "The difference between a and b is not significant:"
     return f"Model {'a' if a_is_better else 'b'} errs less often:"
 
 
@@ -99,11 +99,11 @@ def _points(share):
 
 
 def marks_figure(files, labels, right):
-    """Return which validation photos a model got right, compactly and without naming them; None for other items.
+    """Return which validation photos a model classified correctly, without their names; None for items without files.
 
-    files, labels, right: a path, a label and a truth value per photo. Photos are known by their bytes and their label,
-    so that two trainings on copies of the same folder compare. The dict holds `photos_sha256`, which is the same for
-    the same photos, and `right`, one bit per photo in the order of the photos' hashes, in base64.
+    files, labels, right: a path, a label and a bool per photo. Photos are identified by their bytes and their label, so
+    that models trained on copies of the same folder can be compared. The dict holds `photos_sha256`, which is the same
+    for the same photos, and `right`, one bit per photo in the order of the photos' hashes, in base64.
     """
     rows = []
     for file, label, good in zip(files, labels, right, strict=True):
@@ -112,7 +112,7 @@ def marks_figure(files, labels, right):
         rows.append((hashlib.sha256(Path(file).read_bytes()).hexdigest(), str(label), bool(good)))
     rows.sort()
     photos = "".join(f"{sha256} {label}\n" for sha256, label, _ in rows)
-    bits = int("1" + "".join(str(int(good)) for *_, good in rows), 2)  # the first 1 keeps zeros at the start
+    bits = int("1" + "".join(str(int(good)) for *_, good in rows), 2)  # the leading 1 preserves leading zeros
     packed = bits.to_bytes((bits.bit_length() + 7) // 8)
     return {
         "photos_sha256": hashlib.sha256(photos.encode()).hexdigest(),
@@ -121,7 +121,7 @@ def marks_figure(files, labels, right):
 
 
 def read_marks(right, photos):
-    """Return `right` of a `marks_figure` as a list of `photos` truth values; raises ValueError if it does not fit."""
+    """Return `right` of a `marks_figure` as a list of bools; raises ValueError unless its length is `photos`."""
     bits = f"{int.from_bytes(base64.b64decode(right, validate=True)):b}"
     if len(bits) != photos + 1:
         raise ValueError(f"{len(bits) - 1} marks for {photos} photos")

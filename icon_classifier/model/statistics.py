@@ -1,4 +1,4 @@
-"""Compute figures with their uncertainty. Pure Python, because the page reads them too."""
+"""Compute figures with their uncertainty. Pure Python, because the page imports it too."""
 
 from math import comb
 
@@ -6,9 +6,9 @@ Z95 = 1.959964  # the 97.5 % point of the normal distribution: 95 % lie between 
 
 
 def wilson_interval(count, total):
-    """Return the 95 % interval [low, high] of the share `count` / `total`; [0, 1] where `total` is 0.
+    """Return the 95 % interval [low, high] of the share `count` / `total`; [0, 1] if `total` is 0.
 
-    Wilson's interval ("Probable inference, the law of succession, and statistical inference", 1927) stays sensible for
+    Wilson's interval ("Probable inference, the law of succession, and statistical inference", 1927) also holds for
     a `count` of 0 and for a small `total`. `count` may be a mean of several counts.
     """
     if not total:
@@ -17,7 +17,7 @@ def wilson_interval(count, total):
     scale = 1 + Z95**2 / total
     centre = (rate + Z95**2 / (2 * total)) / scale
     half = Z95 / scale * (rate * (1 - rate) / total + Z95**2 / (4 * total**2)) ** 0.5
-    # At the ends the formula gives exactly 0 and 1, except for rounding.
+    # At the ends the formula gives 0 and 1 exactly, up to rounding.
     return [max(0.0, centre - half) if count else 0.0, min(1.0, centre + half) if count < total else 1.0]
 
 
@@ -32,11 +32,11 @@ def error_figure(errors, photos):
 
 
 def label_figures(targets, predictions, labels):
-    """Return precision and recall per label, with what they rest on.
+    """Return precision and recall per label, with the numbers of photos they were measured on.
 
-    targets, predictions: per photo, the number of its label and of the predicted one, in `labels`.
-    Each label gets a dict: `photos` of the label, how many were `predicted` to be of it, how many of those are `right`,
-    and the 95 % Wilson intervals of `recall` (right / photos) and `precision` (right / predicted).
+    targets, predictions: the index of the actual and of the predicted label in `labels`, per photo.
+    The dict of a label holds the number of its `photos`, the number `predicted` as this label, the number `right` of
+    both, and the 95 % Wilson intervals of `recall` (right / photos) and `precision` (right / predicted).
     """
     pairs = [(int(target), int(prediction)) for target, prediction in zip(targets, predictions, strict=True)]
     found = {}
@@ -70,8 +70,8 @@ def auroc_interval(auroc, negatives, positives):
 def newcombe_interval(a, b):
     """Return the 95 % interval [low, high] of a's rate minus b's, for two `error_figure`s of independent samples.
 
-    It is method 10 of Newcombe ("Interval estimation for the difference between independent proportions", 1998), which
-    is built from the two Wilson intervals.
+    Method 10 of Newcombe ("Interval estimation for the difference between independent proportions", 1998), which
+    combines the two Wilson intervals.
     """
     difference = a["rate"] - b["rate"]
     (low_a, high_a), (low_b, high_b) = a["interval"], b["interval"]
@@ -81,11 +81,11 @@ def newcombe_interval(a, b):
 
 
 def mcnemar(only_a, only_b):
-    """Return the p-value of McNemar's exact test, two-sided, for two models that were asked about the same photos.
+    """Return the two-sided p-value of McNemar's exact test, for two models measured on the same photos.
 
-    only_a, only_b: the photos on which only the one model errs, and only the other. If the models err equally often,
-    each of these photos is a coin toss (McNemar, 1947; Dietterich, "Approximate statistical tests for comparing
-    supervised classification learning algorithms", 1998).
+    only_a, only_b: the numbers of photos that only a misclassified, and only b. If both models err equally often, each
+    of these photos is a coin toss (McNemar, 1947; Dietterich, "Approximate statistical tests for comparing supervised
+    classification learning algorithms", 1998).
     """
     tosses = only_a + only_b
     tail = sum(comb(tosses, i) for i in range(min(only_a, only_b) + 1))
@@ -95,10 +95,10 @@ def mcnemar(only_a, only_b):
 def paired_interval(differences, spread=0.0):
     """Return the mean of `differences` and its 95 % interval: (mean, [low, high]).
 
-    differences: per photo, how much more often one way of training errs on it than another, between -1 and 1.
-    spread: the variance of the mean that the photos do not explain, such as the choice of training photos.
-    The interval adds half a photo to each of the four cells of the paired table, as Agresti and Min do ("Simple
-    improved confidence intervals for comparing matched proportions", 2005), so it has a width where no photo differs.
+    differences: the difference between two error rates per photo, between -1 and 1.
+    spread: the variance of the mean from other sources than the photos, such as the choice of training photos.
+    The interval adds half a photo to each cell of the paired table (Agresti and Min, "Simple improved confidence
+    intervals for comparing matched proportions", 2005), so it is not empty if no photo differs.
     """
     total, squares, photos = sum(differences), sum(d * d for d in differences) + 1, len(differences) + 2
     centre = total / photos
