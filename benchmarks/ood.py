@@ -12,7 +12,6 @@ Prints, per set of images, the AUROC of each score and the share that it refuses
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -165,8 +164,7 @@ def run(given, folder):
         by_label.setdefault(file.parent.name, []).append(file)
     options = (photos, given.arch, given.size or (48 if sample else 224), given.device)
     jobs, found = {}, {}
-    threads = max(1, os.cpu_count() // given.workers)
-    with ProcessPoolExecutor(given.workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+    with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
         for seed in range(given.seeds):
             for label in sorted(by_label) if given.leave_out else [None]:
                 sets = {f"{label}, left out": by_label[label]} if label else far
@@ -191,7 +189,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5, help="how many networks to train (per label, with --leave-out)")
     parser.add_argument("--size", type=int, help="pixels per side; the default is 224, and 48 for the sample")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=1, help="how many networks to train at the same time")
+    parser.add_argument("--workers", type=int, default=1, help="networks to train at the same time")
     parser.add_argument("--leave-out", action="store_true", help="leave each label out of training in turn")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
