@@ -213,13 +213,13 @@ def test_predict_many_equals_predict(photos, both):
 def test_ood_figures_match_the_card(site):
     """The card's figures match a count with its pickle, and other icons get higher OOD scores.
 
-    Over 20 seeds of the sample's training the AUROC was 0.86 to 0.97, 0.93 on average, with a standard deviation of
-    0.03; and 74 to 151 of 180 others were refused.
+    Over 20 seeds of the sample's training (`benchmarks/ood.py sample --seeds 20`, on one NVIDIA H200) the AUROC was
+    0.880 to 0.988, 0.958 on average, with a standard deviation of 0.03; and 58 to 93 % of the others were refused.
     """
     classifier = open_pickle(site / "export/export.pkl", load_classifier(site / "export/export.pkl").card)
     figures = classifier.card.figures["ood"]
     low, high = figures["interval"]
-    assert 0.75 < figures["auroc"] <= 1 and low < figures["auroc"] < high and figures["others"] == 180
+    assert 0.8 < figures["auroc"] <= 1 and low < figures["auroc"] < high and figures["others"] == 180
     assert 0.95 <= figures["kept"] / figures["photos"] <= 0.97
     counted = [
         [a.is_ood for a in classifier.predict_many(drawings(site / "photos", p))] for p in ("sample/valid", ".others")
