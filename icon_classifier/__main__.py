@@ -1,4 +1,4 @@
-"""The command line: icon-classifier train, predict, compile, card, compare and check."""
+"""The command line: icon-classifier train, clean, predict, compile, card, compare and check."""
 
 import argparse
 import json
@@ -32,6 +32,10 @@ def main(argv=None):
     train.add_argument("--no-pretrained", dest="pretrained", action="store_false", default=None, help="from scratch")
     train.add_argument("--weights", type=Path, metavar="FILE", help="pretrained weights that need not be downloaded")
     train.set_defaults(run=run_train)
+    clean = commands.add_parser("clean", help="list duplicates and photos of no use; nothing is changed")
+    clean.add_argument("photos", type=Path, help="a folder that contains a folder per label")
+    clean.add_argument("--json", action="store_true", help="print one JSON object per finding")
+    clean.set_defaults(run=run_clean)
     predict = commands.add_parser("predict", help="classify images, one line per image: file, label, probability")
     predict.add_argument("files", nargs="+", metavar="FILE")
     predict.add_argument(
@@ -87,6 +91,22 @@ def run_train(args):
     card = train(args.photos, args.export, **settings)
     if card:
         print(*facts(card), sep="\n")
+    return 0
+
+
+def run_clean(args):
+    try:
+        from .dataset.checks.run import find_all, in_words
+    except ImportError as error:
+        return complain(f'cleaning needs imagehash ({error}): pip install "icon-classifier[training]"', 2)
+    photos, findings, left_out = find_all(args.photos)
+    if args.json:
+        for finding in findings:
+            print(json.dumps(asdict(finding), ensure_ascii=False))
+    else:
+        print(in_words(photos, findings))
+    if left_out:
+        print(left_out, file=sys.stderr)
     return 0
 
 

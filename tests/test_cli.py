@@ -1,9 +1,11 @@
 """The command line: one line per image, errors on stderr, exit codes for scripts."""
 
 import json
+import re
 
 import pytest
 from conftest import python
+from standin.textures import render
 
 from icon_classifier.model.classifier import load_classifier
 
@@ -30,6 +32,38 @@ def test_predict(site, drawing, tmp_path):
     assert json.loads(mixed.stdout)["label"] == "star" and set(json.loads(mixed.stdout)["probabilities"]) > {"bell"}
     assert [line.split(": ")[1] for line in mixed.stderr.splitlines()] == [str(bad), str(tmp_path / "none.png")]
     assert "Traceback" not in mixed.stderr
+
+
+def test_clean(tmp_path):
+    """Findings per check with their evidence, or one JSON object each; nothing changes, and fastai is not loaded."""
+    net, spots = (render(label, 1) for label in ("net", "spots"))
+    files = {"net/a.png": net, "net/b.jpg": net, "spots/c.png": net, "spots/d.png": spots}
+    for file, image in files.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        image.save(tmp_path / file)
+    (tmp_path / "net/broken.jpg").write_text("<html>")
+    (tmp_path / "net/notes.txt").write_text("not an image")
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*.*")}
+    clean = run("clean", tmp_path, environment=".venv")
+    assert clean.returncode == 0 and "notes" not in clean.stdout, clean.stderr
+    assert clean.stderr == "Left out: 1 without an image's suffix (.txt)\n"
+    first, *tables = clean.stdout.strip().split("\n\n")
+    assert first == "5 photos, 4 findings. Nothing was changed."
+    headings = ["degenerate (1)", "duplicates (1)", "the same photo under two labels (2)"]
+    assert [table.splitlines()[0] for table in tables] == headings
+    assert re.search(r"^  net/b.jpg +exclude  It shows the same as net/a.png: ", tables[1], re.MULTILINE)
+    findings = [json.loads(line) for line in run("clean", tmp_path, "--json", environment=".venv").stdout.splitlines()]
+    assert [found["file"] for found in findings] == ["net/broken.jpg", "net/b.jpg", "net/a.png", "spots/c.png"]
+    assert set(findings[0]) == {"check", "file", "label", "score", "sentence", "evidence", "suggested"}
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
+    modules = "import sys, icon_classifier.dataset.checks.run; print(*sys.modules)"
+    assert not {"torch", "fastai"} & set(python("-c", modules, environment=".venv").stdout.split())
+    for folder, environment, sentence in (
+        (tmp_path / "none", ".venv", "There are no images in"),
+        (tmp_path, ".venv-page", "cleaning needs imagehash"),
+    ):
+        refused = run("clean", folder, environment=environment)
+        assert refused.returncode == 2 and sentence in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_card(site, tmp_path):

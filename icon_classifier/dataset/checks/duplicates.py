@@ -1,0 +1,128 @@
+"""Find photos that show the same: the same bytes, or nearly the same pixels (re-encoded, resized, slightly cropped)."""
+
+from collections import defaultdict
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from .photo import EXCLUDE, REVIEW, Finding
+
+BITS = 64  # of a perceptual hash
+MAX_DUPLICATE_BITS = 8  # that differ between duplicates; unrelated photographs differ in 22 and more
+MAX_CERTAIN_BITS = 4  # with more, it can be another photo of the same scene: a person decides
+MIN_CORRELATION = 0.9  # of duplicates' thumbnails; parts drawings whose hashes agree, but which are not the same
+BLOCK = 1024  # photos compared with all others at a time, for the memory's sake
+
+
+class Duplicates:
+    """Photos that the same label has already. The largest of each group is kept."""
+
+    name = "duplicates"
+
+    def find(self, photos):
+        """Return a `Finding` per photo that can go, group by group."""
+        return [
+            _finding(self.name, photos, pairs, members[0], other, "label")
+            for pairs, group in _groups_of(photos)
+            for members in _by_label(photos, group)
+            for other in members[1:]
+        ]
+
+
+class LabelConflicts:
+    """Photos that occur under two labels; at most one of them is right. The largest photo of each label is named."""
+
+    name = "the same photo under two labels"
+
+    def find(self, photos):
+        """Return a `Finding` per label and group that has photos of several labels."""
+        found = []
+        for pairs, group in _groups_of(photos):
+            best = [members[0] for members in _by_label(photos, group)]
+            for photo in best if len(best) > 1 else []:
+                kept = next(other for other in best if other != photo)
+                found.append(_finding(self.name, photos, pairs, kept, photo, "other"))
+        return found
+
+
+def duplicate_pairs(photos):
+    """Return {(i, j): number of bits in which the hashes of photos i < j differ} of all pairs of duplicates.
+
+    Duplicates have nearly the same hash, and thumbnails that correlate. The same bytes differ in 0 bits; photos that
+    are flat or cannot be decoded have only such duplicates.
+    """
+    found = {}
+    usable = [i for i, p in enumerate(photos) if p.phash is not None]
+    if usable:
+        signs = np.where([photos[i].phash for i in usable], 1, -1).astype(np.float32)
+        for start in range(0, len(usable), BLOCK):
+            bits = (BITS - signs[start : start + BLOCK] @ signs.T) / 2  # a product of signs counts equal bits
+            for row, column in zip(*np.nonzero(bits <= MAX_DUPLICATE_BITS), strict=True):
+                i, j = usable[start + row], usable[column]
+                if i < j and photos[i].thumbnail @ photos[j].thumbnail >= MIN_CORRELATION:
+                    found[i, j] = int(bits[row, column])
+    first = {}
+    for i, photo in enumerate(photos):
+        if photo.sha256 and (earlier := first.setdefault(photo.sha256, i)) != i:
+            found[earlier, i] = 0
+    return found
+
+
+def duplicate_groups(photos, pairs=None):
+    """Return an array (len(photos),) of group numbers. Duplicates of duplicates are in the same group.
+
+    pairs: as from `duplicate_pairs`, or None to compute them.
+    """
+    pairs = duplicate_pairs(photos) if pairs is None else pairs
+    i, j = np.array([*pairs], dtype=int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(i), dtype=bool), (i, j)), shape=(len(photos), len(photos)))
+    return connected_components(graph, directed=False)[1]
+
+
+def _groups_of(photos):
+    """Yield (pairs, members) per group of at least two photos: `duplicate_pairs` of `photos`, and their numbers."""
+    pairs = duplicate_pairs(photos)
+    groups = defaultdict(list)
+    for i, group in enumerate(duplicate_groups(photos, pairs)):
+        groups[group].append(i)
+    neighbours = defaultdict(dict)
+    for (i, j), bits in pairs.items():
+        neighbours[i][j] = neighbours[j][i] = bits
+    for members in groups.values():
+        if len(members) > 1:
+            yield neighbours, members
+
+
+def _by_label(photos, members):
+    """Return `members` as one list per label, the largest photo first."""
+    labels = defaultdict(list)
+    for i in sorted(members, key=lambda i: (-photos[i].width * photos[i].height, photos[i].file)):
+        labels[photos[i].label].append(i)
+    return [labels[label] for label in sorted(labels)]
+
+
+def _finding(check, photos, neighbours, kept, i, among):
+    """Return the `Finding` about photo i, with its nearest duplicate beside it; `kept` goes first among equals.
+
+    among: "label" to prefer duplicates of the same label, "other" to prefer those of other labels.
+    """
+    photo = photos[i]
+
+    def rank(j):
+        fits = (photos[j].label == photo.label) == (among == "label")
+        return not fits, neighbours[i][j], j != kept, photos[j].file
+
+    nearest = min(neighbours[i], key=rank)
+    bits = neighbours[i][nearest]
+    beside = photos[nearest]
+    if beside.sha256 == photo.sha256:
+        sentence = f"It is the same file as {beside.file}."
+    else:
+        sentence = f"It shows the same as {beside.file}: {bits} of {BITS} bits differ."
+    if among == "other":
+        others = sorted({photos[j].label for j in neighbours[i]} - {photo.label})
+        where = " and ".join(others)
+        sentence += f" That is under {where}, so one label is wrong." if where else " Its group has other labels."
+    suggested = EXCLUDE if among == "label" and bits <= MAX_CERTAIN_BITS else REVIEW
+    return Finding(check, photo.file, photo.label, 1 - bits / BITS, sentence, beside.file, suggested)
