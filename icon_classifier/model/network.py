@@ -18,19 +18,18 @@ def parts(model):
 
 
 MAX_ABLATED = 2**26  # numbers in the feature maps of one image with each cell removed in turn: 268 MB
-HIDDEN_WEIGHT = 0.5  # of the hidden layer in the OOD score; 0.25 to 1 differ little
+OTHER_WEIGHT = 0.5  # of all distances but the first in the OOD score; 0.25 to 1 differ little
 
 
-def nearest_distance(values, layer):
-    """Return 1 minus the cosine similarity of each of `values` (n, values) to the nearest training photo: (n).
+def similarities(values, layer):
+    """Return the cosine similarity of each of `values` (n, values) to each training photo: (n, m).
 
     layer: `projection` (values, rank) onto the directions in which the training photos vary most, and `photos` (m,
         rank), their unit-length activations in these directions. What an image has in other directions makes it
-        less similar. The method is that of Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors"
-        (2022), for the first neighbour.
+        less similar.
     """
     unit = values / values.norm(dim=1, keepdim=True).clamp(min=1e-6)
-    return 1 - ((unit @ layer["projection"]) @ layer["photos"].T).max(1).values
+    return (unit @ layer["projection"]) @ layer["photos"].T
 
 
 class Network(nn.Module):
@@ -43,8 +42,9 @@ class Network(nn.Module):
     - ablated (n, height, width, labels), if this takes at most `MAX_ABLATED` numbers per image: the scores when that
       cell of the feature map is set to zero
 
-    ood_detector: what `fit_ood_detector` found (see `nearest_distance`): `layers`, a dict for each of `Network.layers`
-        with the `mean` and `std` of the validation photos' distances, and the `threshold` of the score.
+    ood_detector: what `fit_ood_detector` found: `layers`, a dict for each of `Network.layers` (see `similarities`; the
+        first one also has the `lengths` (m) of the training photos' features); `mean` and `std` of the `distances` of
+        the validation photos; and the `threshold` of the score.
 
     The ablation is occlusion (Zeiler and Fergus, 2014), applied to the feature map instead of the image. It needs one
     pass of the head per cell, and the body runs only once.
@@ -82,14 +82,24 @@ class Network(nn.Module):
         linear = [isinstance(layer, nn.Linear) for layer in head]
         return [features, head[:-1](features)] if linear[-1] and sum(linear) > 1 else [features]
 
+    def distances(self, layers):
+        """Return how far an image is from the nearest training photo: (n, 2 or 3), by direction and by distance.
+
+        The columns are 1 minus the cosine similarity in each of `layers` (see above), and the Euclidean distance in
+        the first one. The method is that of Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors"
+        (2022), for the first neighbour.
+        """
+        found = [similarities(*pair) for pair in zip(layers, self.ood_detector["layers"], strict=True)]
+        length, lengths = layers[0].norm(dim=1, keepdim=True), self.ood_detector["layers"][0]["lengths"]
+        squares = length**2 + lengths**2 - 2 * length * lengths * found[0]
+        nearest = [1 - cosines.max(1).values for cosines in found]
+        return torch.stack([*nearest, squares.clamp(min=0).min(1).values.sqrt()], 1)
+
     def ood_score(self, layers):
         """Return the OOD score (n) of an image's `layers` (see above); high values are out of distribution.
 
-        It is the distance to the nearest training photo, standardized on the validation photos. The hidden layer can
-        only raise it, because a network that has learned little gives much the same activations for everything.
+        It is the distance by direction, standardized on the validation photos. The other distances can only raise it,
+        because a network that has learned little gives much the same activations for everything.
         """
-        first, *others = (
-            (nearest_distance(values, layer) - layer["mean"]) / layer["std"]
-            for values, layer in zip(layers, self.ood_detector["layers"], strict=True)
-        )
-        return first + sum(HIDDEN_WEIGHT * other.clamp(min=0) for other in others)
+        standard = (self.distances(layers) - self.ood_detector["mean"]) / self.ood_detector["std"]
+        return standard[:, 0] + OTHER_WEIGHT * standard[:, 1:].clamp(min=0).sum(1)

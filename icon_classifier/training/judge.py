@@ -20,7 +20,7 @@ from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 from torch import nn
 from ..model.classifier import softmax
-from ..model.network import Network, nearest_distance, parts
+from ..model.network import Network, parts
 from ..model.statistics import auroc_interval
 from .learn import present
 
@@ -428,7 +428,7 @@ MAX_OOD_NUMBERS = 500_000 # stored in the export: 2 MB
 
 def _summarize(
     layers:list # `Network.layers` of the training photos
-) -> list: # A dict per layer: `projection` and `photos`, see `nearest_distance`
+) -> list: # A dict per layer: `projection`, `photos` and `lengths`, see `Network`
     "Project activations onto the directions in which they vary most"
     n = len(layers[0])
     some = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:MAX_OOD_PHOTOS]
@@ -437,7 +437,7 @@ def _summarize(
     for values in layers:
         unit = F.normalize(values[some])
         projection = torch.linalg.svd(unit, full_matrices=False)[2][:rank].T.contiguous()
-        found.append(dict(projection=projection, photos=unit @ projection))
+        found.append(dict(projection=projection, photos=unit @ projection, lengths=values[some].norm(dim=1)))
     return found
 
 # %% ../../notebooks/library/05_judge.ipynb #d05a3e71
@@ -467,16 +467,15 @@ def fit_ood_detector(
     if len(items) < MIN_OOD_PHOTOS:
         return dict(figures, reason=f'a threshold needs at least {MIN_OOD_PHOTOS} validation photos')
     train,valid = [layers_and_scores(learn, i)[0] for i in (present(learn.dls.train_ds), items)]
-    layers = _summarize(train)
-    for layer,values in zip(layers, valid):
-        distances = nearest_distance(values, layer)
-        layer.update(mean=float(distances.mean()), std=float(distances.std().clamp(min=1e-6)))
-    network = Network(learn.model, dict(layers=layers))
+    detector = dict(layers=_summarize(train))
+    network = Network(learn.model, detector)
+    distances = network.distances(valid)
+    detector.update(mean=distances.mean(0), std=distances.std(0).clamp(min=1e-6))
     scores = network.ood_score(valid)
     threshold,kept = fit_threshold(scores)
     figures.update(kept)
     if others is not None:
         odd = network.ood_score(layers_and_scores(learn, others)[0])
         figures.update(auroc_figure(scores, odd), refused=int((odd > threshold).sum()))
-    learn.ood_detector = dict(layers=layers, threshold=threshold)
+    learn.ood_detector = dict(detector, threshold=threshold)
     return figures
