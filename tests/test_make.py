@@ -269,7 +269,7 @@ def test_make_train_runs_the_lesson(tmp_path):
     steps = ("] Gather", "] Train", "epoch ", "\n0 ", "\n1 ", "] Clean again", "] Export", "Wrong on ")
     places = [trained.stdout.find(step) for step in steps]
     assert -1 not in places and places == sorted(places)
-    assert "of 14 pictures of other things" in trained.stdout
+    assert "of 14 pictures of something else" in trained.stdout
     assert (tmp_path / "export/export.onnx").exists()
 
 
