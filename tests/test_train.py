@@ -258,7 +258,7 @@ def test_training_and_page_get_the_same_pixels(tmp_path, kind):
         ({"pretrained": True, "per_label": 15}, "The pretrained weights of resnet18 could not be downloaded"),
         ({"weights": "nowhere.pth"}, "there is no file nowhere.pth, which `weights` names"),
         ({"weights": str(Path(__file__)), "pretrained": False}, "and `pretrained` refuses them"),
-        ({"weights": str(Path(__file__)), "per_label": 15}, "test_train.py holds no weights of resnet18: "),
+        ({"weights": str(Path(__file__)), "per_label": 15}, "test_train.py does not hold the weights of resnet18: "),
         ({"per_label": 15, "test_folder": "nowhere"}, "There is no test folder nowhere"),
         ({"source": "folder"}, "say in `photos` which folder"),
         ({"source": "folder", "photos": "nowhere"}, "There is no file or folder nowhere"),
