@@ -127,6 +127,6 @@ def test_a_proxy_that_stops_the_websocket_is_named(browser, servers, tmp_path, l
     with proxy(tmp_path, servers, tmp_path / "haproxy.cfg") as address, browser.new_context() as context:
         page = context.new_page()
         page.goto(address, wait_until="commit")
-        expect(page.get_by_role("alert")).to_contain_text("must pass on WebSockets", timeout=60_000)
+        expect(page.get_by_role("alert")).to_contain_text("has to pass on WebSockets", timeout=60_000)
         assert until(lambda: visitors(servers) == [0, 0], 30), "its kernel is still there"
         expect(page.get_by_role("button", name="Reload the page")).to_be_visible()
