@@ -7,7 +7,7 @@ from pathlib import Path
 from ...errors import IconClassifierError
 from ..exclude import EXCLUDED_FOLDER, Rows, decide
 from ..layout import find_images
-from ..manifest import EXCLUDED, KEPT, Manifest
+from ..manifest import BY_HAND, EXCLUDED, KEPT, Manifest
 
 KEEP = "keep"  # the photo and its label are right
 APPROVE = "approve"  # the same, and the photo is a good example of its label
@@ -122,6 +122,8 @@ class Review:
         given = item.row and item.row["given"]
         if item.file in found or not given:
             return item.file
+        if item.row["origin"] == BY_HAND:
+            return item.row["url"]
         file = Path(item.file)
         return (file.parent.parent / self.folders.get(given, given) / file.name).as_posix()
 
