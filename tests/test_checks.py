@@ -12,7 +12,8 @@ from standin import textures
 
 from icon_classifier.dataset.checks.degenerate import Degenerate
 from icon_classifier.dataset.checks.duplicates import Duplicates, LabelConflicts, duplicate_groups, duplicate_pairs
-from icon_classifier.dataset.checks.photo import EXCLUDE, REVIEW, read_photos
+from icon_classifier.dataset.checks.photo import EXCLUDE, REVIEW, Finding, read_photos
+from icon_classifier.dataset.checks.run import by_suspicion, find_all
 from icon_classifier.dataset.links import SourceError
 from icon_classifier.training.sample import LABELS, draw_icon, find_glyphs
 
@@ -136,7 +137,22 @@ def test_finds_the_same_photo_under_two_labels(tmp_path):
     found = LabelConflicts().find(photos)
     assert facts(found) == [("net/a.png", "spots/c.jpg", REVIEW), ("spots/c.jpg", "net/a.png", REVIEW)]
     assert found[0].sentence.endswith("That is under spots, so one label is wrong.")
+    assert [finding.other_label for finding in found] == ["spots", "net"]
+    assert [finding.other_label for finding in Duplicates().find(photos)] == [""]
+    assert find_all(tmp_path)[1] == Duplicates().find(photos) + found
     assert facts(Duplicates().find(photos)) == [("net/b.png", "net/a.png", EXCLUDE)]
+
+
+def test_orders_photos_by_their_highest_score():
+    def finding(file, score):
+        return Finding(f"check {score}", file, "net", score, "It looks odd.")
+
+    findings = [finding(*item) for item in [("c", 0.9), ("b", 0.2), ("a", 0.9), ("b", 0.9), ("d", 1.0)]]
+    ordered = by_suspicion(findings)
+    assert {file: [f.score for f in reasons] for file, reasons in ordered.items()} == {
+        "d": [1.0], "b": [0.9, 0.2], "a": [0.9], "c": [0.9]
+    }  # fmt: skip
+    assert list(ordered) == ["d", "b", "a", "c"] and by_suspicion([]) == {}
 
 
 def test_flat_photos_are_duplicates_only_if_their_bytes_are_the_same(tmp_path):

@@ -54,7 +54,7 @@ def test_clean(tmp_path):
     assert re.search(r"^  net/b.jpg +exclude  It shows the same as net/a.png: ", tables[1], re.MULTILINE)
     findings = [json.loads(line) for line in run("clean", tmp_path, "--json", environment=".venv").stdout.splitlines()]
     assert [found["file"] for found in findings] == ["net/broken.jpg", "net/b.jpg", "net/a.png", "spots/c.png"]
-    assert set(findings[0]) == {"check", "file", "label", "score", "sentence", "evidence", "suggested"}
+    assert set(findings[0]) == {"check", "file", "label", "score", "sentence", "evidence", "suggested", "other_label"}
     assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
     modules = "import sys, icon_classifier.dataset.checks.run; print(*sys.modules)"
     assert not {"torch", "fastai"} & set(python("-c", modules, environment=".venv").stdout.split())

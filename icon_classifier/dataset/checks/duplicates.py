@@ -16,29 +16,41 @@ BLOCK = 1024  # photos compared with all others at a time, for the memory's sake
 
 
 class Duplicates:
-    """Photos that the same label has already. The largest of each group is kept."""
+    """Photos that the same label has already. The largest of each group is kept.
+
+    pairs: `duplicate_pairs` of the photos, or None to compute them.
+    """
 
     name = "duplicates"
+
+    def __init__(self, pairs=None):
+        self.pairs = pairs
 
     def find(self, photos):
         """Return a `Finding` per photo that can go, group by group."""
         return [
             _finding(self.name, photos, pairs, members[0], other, "label")
-            for pairs, group in _groups_of(photos)
+            for pairs, group in _groups_of(photos, self.pairs)
             for members in _by_label(photos, group)
             for other in members[1:]
         ]
 
 
 class LabelConflicts:
-    """Photos that occur under two labels; at most one of them is right. The largest photo of each label is named."""
+    """Photos that occur under two labels; at most one of them is right. The largest photo of each label is named.
+
+    pairs: `duplicate_pairs` of the photos, or None to compute them.
+    """
 
     name = "the same photo under two labels"
+
+    def __init__(self, pairs=None):
+        self.pairs = pairs
 
     def find(self, photos):
         """Return a `Finding` per label and group that has photos of several labels."""
         found = []
-        for pairs, group in _groups_of(photos):
+        for pairs, group in _groups_of(photos, self.pairs):
             best = [members[0] for members in _by_label(photos, group)]
             for photo in best if len(best) > 1 else []:
                 kept = next(other for other in best if other != photo)
@@ -80,9 +92,9 @@ def duplicate_groups(photos, pairs=None):
     return connected_components(graph, directed=False)[1]
 
 
-def _groups_of(photos):
-    """Yield (pairs, members) per group of at least two photos: `duplicate_pairs` of `photos`, and their numbers."""
-    pairs = duplicate_pairs(photos)
+def _groups_of(photos, pairs):
+    """Yield (neighbours, members) per group of at least two photos: {i: {j: bits}}, and the numbers of its photos."""
+    pairs = duplicate_pairs(photos) if pairs is None else pairs
     groups = defaultdict(list)
     for i, group in enumerate(duplicate_groups(photos, pairs)):
         groups[group].append(i)
@@ -125,4 +137,5 @@ def _finding(check, photos, neighbours, kept, i, among):
         where = " and ".join(others)
         sentence += f" That is under {where}, so one label is wrong." if where else " Its group has other labels."
     suggested = EXCLUDE if among == "label" and bits <= MAX_CERTAIN_BITS else REVIEW
-    return Finding(check, photo.file, photo.label, 1 - bits / BITS, sentence, beside.file, suggested)
+    other = beside.label if beside.label != photo.label else ""
+    return Finding(check, photo.file, photo.label, 1 - bits / BITS, sentence, beside.file, suggested, other)

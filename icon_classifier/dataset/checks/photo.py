@@ -17,6 +17,7 @@ MIN_CONTRAST = 5  # of 255, in a thumbnail; flatter ones have nothing to compare
 THUMBNAIL = (16, 16)  # px
 
 EXCLUDE = "exclude"  # a suggestion: the photo adds nothing, or harms
+RELABEL = "relabel"  # a suggestion: the photo belongs to `other_label`
 REVIEW = "review"  # a suggestion: only a person can decide
 
 
@@ -47,7 +48,8 @@ class Finding:
     """What a check found out about a photo.
 
     score: 0 to 1; the more suspicious, the higher. sentence: the reason, with its evidence.
-    evidence: the file of another photo to show beside it, or "". suggested: EXCLUDE or REVIEW.
+    evidence: the file of another photo to show beside it, or "". suggested: EXCLUDE, RELABEL or REVIEW.
+    other_label: the label that the photo resembles, or under which it is as well; "" if there is none.
     """
 
     check: str
@@ -57,6 +59,7 @@ class Finding:
     sentence: str
     evidence: str = ""
     suggested: str = REVIEW
+    other_label: str = ""
 
 
 def read_photos(folder, left_out=None):

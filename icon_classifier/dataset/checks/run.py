@@ -1,16 +1,14 @@
-"""Run all checks on a dataset, and put what they found in words."""
+"""Run all checks that need no model on a dataset, order the photos by suspicion, and put the findings in words."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import groupby
 
 from ..layout import in_words as left_out_in_words
 from ..layout import readable
 from .degenerate import Degenerate
-from .duplicates import Duplicates, LabelConflicts
+from .duplicates import Duplicates, LabelConflicts, duplicate_pairs
 from .photo import read_photos
-
-CHECKS = (Degenerate, Duplicates, LabelConflicts)
 
 
 def find_all(folder):
@@ -21,7 +19,20 @@ def find_all(folder):
     left_out = Counter()
     photos = read_photos(folder, left_out)
     photos = [replace(photo, file=readable(photo.file), label=readable(photo.label)) for photo in photos]
-    return photos, [found for check in CHECKS for found in check().find(photos)], left_out_in_words(left_out)
+    pairs = duplicate_pairs(photos)
+    checks = (Degenerate(), Duplicates(pairs), LabelConflicts(pairs))
+    return photos, [found for check in checks for found in check.find(photos)], left_out_in_words(left_out)
+
+
+def by_suspicion(findings):
+    """Return {file: its findings, the highest score first} with the most suspicious photo first.
+
+    The highest score of a photo counts; among equals the next, and then the file's name.
+    """
+    reasons = defaultdict(list)
+    for found in sorted(findings, key=lambda found: -found.score):
+        reasons[found.file].append(found)
+    return dict(sorted(reasons.items(), key=lambda item: ([-found.score for found in item[1]] + [0], item[0])))
 
 
 def in_words(photos, findings):
