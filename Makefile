@@ -12,11 +12,11 @@ $(foreach v,$(TYPED),$(eval export TYPED_$v := $$(value $v)))
 unexport $(TYPED)  # else make expands them, $(shell ...) included
 # A misspelt variable would be passed over in silence.
 UNKNOWN := $(filter-out $(TYPED) PYTHON PORT SHELL UV_%,$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
-ifneq ($(and $(filter train,$(MAKECMDGOALS)),$(UNKNOWN)),)
+ifneq ($(and $(filter train review,$(MAKECMDGOALS)),$(UNKNOWN)),)
 $(error There is no variable $(UNKNOWN). There are $(TYPED))
 endif
 
-.PHONY: help app train test bench lock notebooks clean
+.PHONY: help app train review test bench lock notebooks clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -28,6 +28,9 @@ app: .venv/ready ## serve the page at http://localhost:8866 (PORT=...), training
 
 train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder|path PHOTOS=folder LABELS="a, b" OTHERS=folder EPOCHS=n WEIGHTS=file ARGS="-p size 128"
 	@$(BIN)/python notebooks/run.py
+
+review: .venv/ready ## look at the most suspicious photos first, and keep, exclude or relabel them: PHOTOS=folder (or sample)
+	@PORT="$(PORT)" $(BIN)/python notebooks/review.py
 
 test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromium included
 	@$(BIN)/python tests/browser/programs.py

@@ -244,7 +244,7 @@ def test_continues_after_being_killed(tmp_path, signal_):
         gather(["heart", "star"], tmp_path / "whole", 40, endpoint=server.address, allow_hosts=[host.netloc])
     assert files(tmp_path / "killed") == files(tmp_path / "whole") and len(files(tmp_path / "whole")) == 80
     left = sorted(path.name for path in (tmp_path / "killed").rglob("*") if path.is_file() and path.suffix != ".jpg")
-    assert left == ["manifest.csv"]
+    assert left == [".manifest.lock", "manifest.csv"]
 
 
 def test_full_disk_is_reported_and_loses_one_image(tmp_path):

@@ -11,7 +11,7 @@ from .exclude import EXCLUDED_FOLDER, move_photo
 from .ingest import MAX_SIDE, write_photo
 from .labels import safe_name
 from .layout import find_images
-from .manifest import FORGOTTEN, Manifest, is_dataset, writing
+from .manifest import BY_HAND, FORGOTTEN, Manifest, is_dataset, writing
 
 RESERVED = {"sample", "search"}  # sources whose datasets have these folder names
 
@@ -51,7 +51,7 @@ def _is_free(folder, source):
     if not any(folder.iterdir()):
         return True
     rows = Manifest(folder).rows if is_dataset(folder) else [{"origin": None, "decision": ""}]
-    return {row["origin"] for row in rows if row["decision"] != FORGOTTEN} <= {origin_of(source)}
+    return {row["origin"] for row in rows if row["decision"] != FORGOTTEN} <= {origin_of(source), BY_HAND}
 
 
 def normalize_added(manifest):
@@ -61,7 +61,7 @@ def normalize_added(manifest):
     """
     photos = manifest.photos
     count = 0
-    listed = {row["file"] for row in manifest.rows}
+    listed = {row["file"] for row in manifest.rows if row["origin"] != BY_HAND}
     for file, split, _ in find_images(photos):
         folder = "/".join(file.split("/")[: 2 if split else 1])
         path = photos / file

@@ -1,11 +1,16 @@
-"""Read and write manifest.csv: one row per link, failures included. A full disk or a killed kernel loses no row."""
+"""Read and write manifest.csv: one row per link, failures included. A full disk or a killed kernel loses no row.
+
+Several processes can append to it, such as two tabs of a review: each takes the lock, and reads what the others wrote.
+"""
 
 import csv
 import io
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ..errors import IconClassifierError
 from ..files import PARTIAL, write_atomic
@@ -27,10 +32,15 @@ EXCLUDED = "excluded"  # a photo that was excluded in cleaning; it stays exclude
 FORGOTTEN = "forgotten"  # deleted by its address, and never fetched again
 END = "end"  # not a link: the search has no results beyond the rows before
 OPEN = (FOUND, LATER)
+WITH_PHOTO = (KEPT, WITHDRAWN, EXCLUDED)  # rows whose `file` exists, in its folder or in .excluded
 UNWANTED = "It was asked to be forgotten."
 SAME_ADDRESS = "The same address came up "  # the reason's beginning for an address that occurs twice
 SAME_IMAGE = "The same picture as "  # the reason's beginning for the same bytes at another address
 OURS = {"label", "url", "decision"}  # the columns that distinguish a manifest from another manifest.csv
+BY_HAND = "elsewhere"  # the origin of a photo that was added by hand; its `url` is the path that it had then
+LOCK = ".manifest.lock"  # beside the manifest
+LOCK_TIMEOUT = 20  # seconds; others hold the lock for less than one
+COMPARED_BYTES = 1000  # before the end that was last known, to notice that another process has written the file anew
 
 
 class ManifestError(IconClassifierError, ValueError):
@@ -49,12 +59,69 @@ class Manifest:
         self.path = self.photos / "manifest.csv"
         self.rows = []
         self._open = {}  # (label as asked for, address, origin) -> the row that a later line replaces
+        self._with_photo = {}  # the same for rows with a photo, and its SHA-256
+        self.repeats = False  # whether the file holds lines that later lines replace; `save` removes them
+        self._known = (0, b"")  # the size of what was read or written, and its last bytes
+        self._lock = FileLock(self.photos / LOCK)
         self.photos.mkdir(parents=True, exist_ok=True)
-        self.path.with_name(self.path.name + PARTIAL).unlink(missing_ok=True)
-        if self.path.exists() and self.path.stat().st_size:
-            self._read()
+        partial = self.path.with_name(self.path.name + PARTIAL)
+        if partial.exists() or (self.path.exists() and self.path.stat().st_size):
+            with self.locked() if os.access(self.photos, os.W_OK) else nullcontext():
+                partial.unlink(missing_ok=True)
+                if self.path.exists():
+                    self._read()
+
+    @contextmanager
+    def locked(self):
+        """Let no other process write within a `with` block, which can be nested. Raises `DiskError`."""
+        try:
+            with writing(self.photos):
+                self._lock.acquire(LOCK_TIMEOUT)
+        except Timeout:
+            raise DiskError(
+                f"Another program has been writing to {self.path} for {LOCK_TIMEOUT} s. End it, and try again."
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def refresh(self):
+        """Read what other processes wrote since this one last read or wrote; return the rows that it concerns.
+
+        If the file was written anew, these are all rows, and they are new dicts.
+        """
+        with self.locked():
+            added = self._appended()
+            if added == b"":
+                return []
+            whole, _, torn = (added or b"").rpartition(b"\n")
+            if added is None or torn:  # another process wrote the file anew, or was killed while it appended
+                self.rows, self._open, self._with_photo = [], {}, {}
+                self._read()
+                return self.rows
+            self._note_size()
+            lines = csv.DictReader(io.StringIO(whole.decode(errors="replace")), COLUMNS)
+            return [self._enter({column: line.get(column) or "" for column in COLUMNS}) for line in lines]
+
+    def _appended(self):
+        """Return the bytes that other processes have appended; None if one has written the file anew."""
+        size, end = self._known
+        if not self.path.exists() or not self.path.stat().st_size:
+            return b""
+        with open(self.path, "rb") as file:
+            file.seek(size - len(end))
+            return file.read() if size and file.read(len(end)) == end else None
+
+    def _note_size(self):
+        """Note what is in the file now."""
+        with open(self.path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - COMPARED_BYTES))
+            self._known = (size, file.read())
 
     def _read(self):
+        self._note_size()
         text = self.path.read_bytes().decode("utf-8-sig", errors="replace")
         whole, _, torn = text.rpartition("\n")  # fields contain no line breaks: the rest is incomplete
         if not whole and ",".join(COLUMNS).startswith(torn):
@@ -71,24 +138,42 @@ class Manifest:
             raise ManifestError(f"{self.path} is not a manifest of this project. Move it away and gather again.")
         for row in rows:
             self._enter(row)
-        if torn or len(rows) > len(self.rows) or list(columns) != COLUMNS:  # `add` appends lines with these columns
-            self.save()
+        if torn or list(columns) != COLUMNS:  # `add` appends lines with these columns
+            self._write()
 
     def _enter(self, row):
-        """Add `row`, or replace the open row of the same link."""
+        """Add `row`, or replace the open row of the same link or the row of the same photo."""
         key = _key(row)
+        photo = _photo_key(row)
         entered = self._open.pop(key, None)
+        if entered is None and photo:
+            entered = self._with_photo.get(photo)
+            if entered and _photo_key(entered) != photo:
+                entered = None  # it was changed since
         if entered is None:
             entered = row
             self.rows.append(row)
+        else:
+            self.repeats = True
         entered.update(row)
         if row["decision"] in OPEN:
             self._open[key] = entered
+        if photo:
+            self._with_photo[photo] = entered
         return entered
 
     def add(self, *rows):
-        """Append `rows` (dicts; missing columns stay empty) and return them. An error leaves the file unchanged."""
+        """Append `rows` (dicts; missing columns stay empty) and return them. An error leaves the file unchanged.
+
+        A row replaces the open row of the same link, or the row of the same photo (its link and its SHA-256).
+        """
         rows = [{column: one_line(row.get(column, "")) for column in COLUMNS} for row in rows]
+        with self.locked():
+            self.refresh()
+            self._append(rows)
+            return [self._enter(row) for row in rows]
+
+    def _append(self, rows):
         size = self.path.stat().st_size if self.path.exists() else 0
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -104,7 +189,7 @@ class Manifest:
             if self.path.exists():
                 os.truncate(self.path, size)
             raise
-        return [self._enter(row) for row in rows]
+        self._note_size()
 
     def reopen(self, row):
         """Reset `row` so that it is fetched again, with the label that its source gave."""
@@ -124,13 +209,21 @@ class Manifest:
             self._open[_key(row)] = row
 
     def save(self):
-        """Write all rows, atomically."""
+        """Write all rows, atomically, and those that other processes have appended."""
+        with self.locked():
+            if self._appended():
+                self.refresh()
+            self._write()
+
+    def _write(self):
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         with writing(self.photos):
             write_atomic(self.path, text.getvalue().encode())
+        self.repeats = False
+        self._note_size()
 
     def folders(self):
         """Return {label as typed: folder} of the labels that have or had a photo."""
@@ -175,6 +268,12 @@ def asked(row):
 
 def _key(row):
     return asked(row), row["url"], row["origin"]
+
+
+def _photo_key(row):
+    """Return what identifies the photo of `row`, whatever is decided about it; None if it has no photo."""
+    has_photo = row["decision"] in WITH_PHOTO and row["sha256"] and row["url"]
+    return (*_key(row), row["sha256"]) if has_photo else None
 
 
 @contextmanager

@@ -167,8 +167,9 @@ def _report(
 def _normalize(
     manifest:Manifest # Of the dataset
 ):
-    "Normalize photos that were added to the dataset by hand, and say so"
+    "Normalize photos that were added to the dataset by hand, and say so; tidy the manifest"
     if n := normalize_added(manifest): print(f'Added by hand and now normalized: {n}; the originals are in .excluded')
+    if manifest.repeats: manifest.save() # one row per link
 
 # %% ../../notebooks/library/01_gather.ipynb #ec5c558c
 def _queries(labels, per_label, **options):

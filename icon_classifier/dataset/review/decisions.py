@@ -1,0 +1,288 @@
+"""What is decided in a review, without widgets: each decision is a row of the manifest, saved as it is made."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import IconClassifierError
+from ..exclude import EXCLUDED_FOLDER, Rows, decide
+from ..layout import find_images
+from ..manifest import BY_HAND, EXCLUDED, KEPT, Manifest
+
+KEEP = "keep"  # the photo and its label are right
+APPROVE = "approve"  # the same, and the photo is a good example of its label
+EXCLUDE = "exclude"
+RELABEL = "relabel"
+DECISIONS = (KEEP, APPROVE, EXCLUDE, RELABEL)
+# The reasons in the manifest, from which a restarted review knows what was decided.
+REASONS = {
+    KEEP: "It was kept in the review.",
+    APPROVE: "It was approved in the review.",
+    EXCLUDE: "It was excluded in the review.",
+    RELABEL: "It was given another label in the review.",
+}
+MIN_APPROVED = 10  # per label, from which on photos are compared with those that were approved
+DECIDED_COLUMNS = "label file given decision reason".split()
+
+
+class ReviewError(IconClassifierError, ValueError):
+    """A decision cannot be made. The message says why."""
+
+
+@dataclass(eq=False)
+class Item:
+    """A photo in a review.
+
+    number: its place in `Review.items`. file: the path below the dataset, or below its .excluded.
+    split: "train", "valid" or "". row: of the manifest; None if it was added by hand and nothing was decided.
+    found_as: its path when the checks looked at it. findings: those about it, the highest score first.
+    """
+
+    number: int
+    file: str
+    label: str
+    split: str = ""
+    row: dict | None = None
+    found_as: str = ""
+    findings: list = field(default_factory=list)
+
+    @property
+    def decision(self):
+        """Return what was decided: one of `DECISIONS`, or ""."""
+        if not self.row:
+            return ""
+        if self.row["decision"] == EXCLUDED:
+            return EXCLUDE
+        made = next((decision for decision, reason in REASONS.items() if self.row["reason"] == reason), "")
+        return made or (RELABEL if self.row["given"] else "")
+
+    @property
+    def place(self):
+        """Return the path below the dataset where the file is now."""
+        return f"{EXCLUDED_FOLDER}/{self.file}" if self.decision == EXCLUDE else self.file
+
+    def suspicion(self):
+        """Return the key by which photos are sorted: the most suspicious first, and equal ones by label and file."""
+        return [-found.score for found in self.findings] + [0], self.file
+
+
+class Review:
+    """The photos of a dataset, ordered by suspicion, and what is decided about them.
+
+    photos: the folder of the dataset. findings: of the checks; see checks.photo.Finding.
+    valid: the files (below the dataset) that are for validation, if no folders train and valid say so.
+    far_from_approved: None, or called with {label: approved files} and returns `Finding`s. It is called as soon as a
+    label has `MIN_APPROVED` approved photos, and when photos are approved after that.
+
+    `items` keeps its order, so that an index in it means the same photo. Several processes can review one dataset.
+    """
+
+    def __init__(self, photos, findings=(), valid=(), far_from_approved=None):
+        self.photos = Path(photos)
+        self.manifest = Manifest(photos)
+        self._far_from_approved = far_from_approved
+        self._steps = []  # that can be undone: lists of (item, the row before, the row after)
+        self.items = self._list(set(valid))
+        self.folders = {item.label: Path(item.file).parent.name for item in self.items}  # by label
+        self._by_row = {_identity(item.row): item for item in self.items if item.row}
+        self._by_file = {item.file: item for item in self.items if not item.row}
+        self._add_findings(findings)
+        self._recheck()
+
+    def _list(self, valid):
+        """Return an `Item` per photo of the dataset, and per excluded one."""
+        files = find_images(self.photos)
+        rows = Rows(self.manifest)
+        if rows.settle([file for file, *_ in files]):
+            rows = Rows(self.manifest)
+        items = []
+        for file, split, _ in files:
+            split = split or ("valid" if file in valid else "train" if valid else "")
+            items.append(Item(len(items), file, rows.label(file), split, rows.kept.get(file)))
+        for file, row in rows.excluded.items():
+            if (self.photos / EXCLUDED_FOLDER / file).exists():
+                split = file.split("/")[0] if file.count("/") == 2 else ""
+                items.append(Item(len(items), file, row["label"], split, row))
+        return items
+
+    def _add_findings(self, findings):
+        """Add findings to their photos, and order the photos."""
+        found = defaultdict(list)
+        for finding in findings:
+            found[finding.file].append(finding)
+        for item in self.items:
+            item.found_as = item.found_as or self._found_as(item, found)
+            item.findings += found.get(item.found_as, [])
+            item.findings.sort(key=lambda finding: -finding.score)
+        self._by_found = {item.found_as: item for item in self.items}
+        self._order = sorted(self.items, key=Item.suspicion)
+
+    def _found_as(self, item, found):
+        """Return the path of a photo before it was relabelled, if the checks know it by that one."""
+        given = item.row and item.row["given"]
+        if item.file in found or not given:
+            return item.file
+        if item.row["origin"] == BY_HAND:
+            return item.row["url"]
+        file = Path(item.file)
+        return (file.parent.parent / self.folders.get(given, given) / file.name).as_posix()
+
+    @property
+    def labels(self):
+        """Return the labels, sorted."""
+        return sorted(self.folders)
+
+    def evidence(self, finding):
+        """Return the `Item` to show beside a finding: the duplicate, or the least suspicious photo of its other label.
+
+        None if there is none.
+        """
+        if finding.evidence:
+            return self._by_found.get(finding.evidence)
+        same = (item for item in reversed(self._order) if item.label == finding.other_label != "")
+        return next((item for item in same if item.decision != EXCLUDE and item.file != finding.file), None)
+
+    # Look at photos
+
+    def view(self, label="", check="", split="", decision="", files=None):
+        """Return the numbers of the photos that match all filters; the most suspicious first.
+
+        decision: one of `DECISIONS`, "none", "any" or "". files: only these, in this order (the other filters count).
+        """
+
+        def fits(item):
+            return (
+                (not label or item.label == label)
+                and (not check or any(found.check == check for found in item.findings))
+                and (not split or item.split == split)
+                and (not decision or decision in (item.decision or "none", "any" if item.decision else "none"))
+            )
+
+        if files is None:
+            return [item.number for item in self._order if fits(item)]
+        items = self._by_found | {item.file: item for item in self.items}
+        return [items[file].number for file in files if file in items and fits(items[file])]
+
+    def checks(self):
+        """Return {name of a check: number of photos it found}."""
+        return dict(Counter(name for item in self.items for name in {found.check for found in item.findings}))
+
+    def counts(self):
+        """Return {decision: number of photos}; "" for those without one."""
+        return Counter(item.decision for item in self.items)
+
+    # Decide
+
+    def decide(self, numbers, decision, label=""):
+        """Decide about photos and return the numbers of those that are still there; all of them are one step of `undo`.
+
+        label: for `RELABEL`. Raises `ReviewError`, and `DiskError` if nothing was decided.
+        """
+        if decision not in DECISIONS or (decision == RELABEL and label not in self.folders):
+            raise ReviewError(f"There is no decision {decision!r} or no label {label!r} in this dataset.")
+        with self.manifest.locked():
+            self.refresh()
+            items = [self.items[number] for number in dict.fromkeys(numbers)]
+            rows = Rows(self.manifest) if any(item.row is None for item in items) or decision == RELABEL else None
+            items = [item for item in items if (self.photos / item.place).exists()]
+            before = [dict(item.row or rows.of(item.file)) for item in items]
+            after = [self._columns(row, decision, label, rows) for row in before]
+            return self._apply(items, before, after)
+
+    def _columns(self, row, decision, label, rows):
+        """Return what changes in the row of a photo."""
+        if decision == EXCLUDE:
+            return dict(decision=EXCLUDED, reason=REASONS[EXCLUDE])
+        if decision == RELABEL and row["label"] != label:
+            return rows.moved(row, self.folders[label]) | dict(reason=REASONS[RELABEL])
+        return dict(decision=KEPT, reason=REASONS[KEEP if decision == RELABEL else decision])
+
+    def _apply(self, items, before, after, undoing=False):
+        """Write decisions; return the numbers of the photos that they concern."""
+        rows = decide(self.manifest, list(zip(before, after, strict=True)))
+        step = [(item, old, dict(new)) for item, old, new in zip(items, before, rows, strict=True) if new]
+        for item, row in zip(items, rows, strict=True):
+            if row:
+                self._take(item, row)
+        if APPROVE in {item.decision for item, *_ in step}:
+            self._recheck()
+        if step and not undoing:
+            self._steps.append(step)
+        return [item.number for item, *_ in step]
+
+    def _take(self, item, row):
+        """Let `item` be as its `row` says."""
+        self._by_file.pop(row["url"], None)
+        item.row, item.file, item.label = row, row["file"], row["label"]
+        self._by_row[_identity(row)] = item
+
+    def undo(self):
+        """Take back the last step; return the numbers of its photos, without those another process has decided since.
+
+        Return None if there is no step.
+        """
+        if not self._steps:
+            return None
+        with self.manifest.locked():
+            self.refresh()
+            step = [
+                (item, dict(item.row), {column: before.get(column, "") for column in DECIDED_COLUMNS})
+                for item, before, after in self._steps.pop()
+                if all(item.row[column] == after[column] for column in DECIDED_COLUMNS)
+            ]
+            return self._apply(*map(list, zip(*step, strict=True)), undoing=True) if step else []
+
+    def refresh(self):
+        """Take over what other processes have decided; return whether there was something."""
+        rows = self.manifest.refresh()
+        for row in rows:
+            if row["decision"] in (KEPT, EXCLUDED):
+                item = self._by_row.get(_identity(row)) or self._by_file.get(row["url"])
+                if item:
+                    self._take(item, row)
+        return bool(rows)
+
+    # Approve
+
+    def approved(self):
+        """Return {label: files of its approved photos}."""
+        found = defaultdict(list)
+        for item in self.items:
+            if item.decision == APPROVE:
+                found[item.label].append(item.file)
+        return dict(found)
+
+    def _recheck(self):
+        """Find the photos that are far from the approved ones. The order changes in views that are made after that."""
+        approved = {label: files for label, files in self.approved().items() if len(files) >= MIN_APPROVED}
+        if approved and self._far_from_approved:
+            findings = self._far_from_approved(approved)
+            names = {finding.check for finding in findings}
+            for item in self.items:
+                item.findings = [finding for finding in item.findings if finding.check not in names]
+            self._add_findings(findings)
+
+    # What changed
+
+    def changes(self):
+        """Return a line per label about what cleaning has changed since the photos were gathered."""
+        lines = []
+        for label in self.labels:
+            given = [item for item in self.items if ((item.row and item.row["given"]) or item.label) == label]
+            excluded = sum(item.decision == EXCLUDE for item in given)
+            gone = Counter(item.label for item in given if item.decision != EXCLUDE and item.label != label)
+            come = Counter(
+                item.row["given"] for item in self.items
+                if item.decision != EXCLUDE and item.label == label and item.row and item.row["given"]
+            )  # fmt: skip
+            now = len(given) - excluded - gone.total() + come.total()
+            what = [f"{excluded} excluded"] if excluded else []
+            what += [f"{n} moved to {other}" for other, n in sorted(gone.items())]
+            what += [f"{n} came from {other}" for other, n in sorted(come.items())]
+            lines.append(f"{label}: {len(given)} photos, now {now}" + (f" ({', '.join(what)})" if what else ""))
+        return lines
+
+
+def _identity(row):
+    """Return what identifies the photo of a row, whatever is decided about it."""
+    return row["given"] or row["label"], row["url"], row["origin"], row["sha256"]

@@ -1,0 +1,25 @@
+"""Keep what the checks found beside the photos, so that a review opens without checking thousands of photos again."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from ...files import write_atomic
+from ..checks.photo import Finding
+
+FILE = ".findings.jsonl"  # in the dataset
+
+
+def write_findings(photos, findings):
+    """Write `findings` to the dataset `photos`."""
+    lines = "".join(json.dumps(asdict(finding), ensure_ascii=False) + "\n" for finding in findings)
+    write_atomic(Path(photos) / FILE, lines.encode(errors="surrogateescape"))
+
+
+def read_findings(photos):
+    """Return the findings that were written to the dataset `photos`; [] if there are none."""
+    path = Path(photos) / FILE
+    if not path.exists():
+        return []
+    lines = path.read_bytes().decode(errors="surrogateescape").split("\n")
+    return [Finding(**json.loads(line)) for line in lines if line]

@@ -1,0 +1,33 @@
+"""Make the thumbnails of a review."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+from ...images import ImageError, open_image
+
+SIDE = 224  # px, at most
+CACHED = 400  # thumbnails; some 4 MB
+
+
+class Thumbnails:
+    """Makes JPEGs of the photos in the folder `photos`, and keeps the latest."""
+
+    def __init__(self, photos):
+        self.photos = Path(photos)
+        self._cached = lru_cache(CACHED)(self._make)
+
+    def __call__(self, files):
+        """Return the bytes of a JPEG per file (below the folder), or None for one that cannot be decoded."""
+        with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter's lock
+            return list(pool.map(self._cached, files))
+
+    def _make(self, file):
+        try:
+            image = open_image((self.photos / file).read_bytes(), longest=SIDE)
+        except (ImageError, OSError):
+            return None
+        jpeg = io.BytesIO()
+        image.save(jpeg, "JPEG", quality=80)
+        return jpeg.getvalue()

@@ -1,0 +1,56 @@
+"""Serve the review of a dataset on this computer, as `make review PHOTOS=folder` does."""
+
+import os
+import sys
+from pathlib import Path
+
+from icon_classifier.dataset.checks.run import find_all
+from icon_classifier.dataset.datasets import dataset_of
+from icon_classifier.dataset.manifest import is_dataset
+from icon_classifier.dataset.review.findings import write_findings
+from icon_classifier.errors import IconClassifierError
+from icon_classifier.server.port import refusal
+
+NOTEBOOK = Path(__file__).with_name("review.ipynb")
+
+
+def prepare(source):
+    """Return the dataset of `source`, after gathering it if it is not a dataset, and checking its photos."""
+    if not source:
+        raise IconClassifierError('Name a folder that contains a folder per label: make review PHOTOS="my photos".')
+    if not Path(source).exists() and source != "sample":
+        raise IconClassifierError(f"There is no folder {source}.")
+    photos = dataset_of(source)
+    if source == "sample":
+        from icon_classifier.training.sample import make_sample
+
+        make_sample(photos)
+    elif not is_dataset(source):
+        from icon_classifier.training.gather import gather_from
+
+        gather_from(source, photos)
+    print(f"Checking the photos in {photos}", flush=True)
+    found, findings, left_out = find_all(photos)
+    write_findings(photos, findings)
+    print(f"{len(found)} photos, {len(findings)} findings", *filter(None, [left_out]), sep="\n")
+    return photos
+
+
+def main():
+    port = os.environ.get("PORT") or "8866"
+    try:
+        if reason := refusal(port):
+            raise IconClassifierError(reason)
+        photos = prepare(os.environ.get("TYPED_PHOTOS", ""))
+    except IconClassifierError as error:
+        sys.exit(f"make review: {error}")
+    print(f"The review: http://localhost:{port} (Ctrl-C ends it; what you decide is saved at once)", flush=True)
+    # Only this computer can connect. A review can take hours, so a kernel ends with its page and not before.
+    options = ["--Voila.ip=localhost", f"--port={port}", "--no-browser", "--MappingKernelManager.cull_idle_timeout=0"]
+    os.environ["REVIEW_PHOTOS"] = str(photos.resolve())
+    command = [sys.executable, "-m", "voila", str(NOTEBOOK), *options]
+    os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    main()
