@@ -28,6 +28,38 @@ def run_notebook(folder, **parameters):
     return output
 
 
+@pytest.fixture
+def execute_here(tmp_path, monkeypatch):
+    """Return a function that executes train.ipynb in `tmp_path` and in this process, and returns its variables.
+
+    A kernel would import fastai first, which takes longer than most tests. Widgets are made, but not shown.
+    """
+    import builtins
+
+    import nbformat
+    from IPython.display import display
+    from matplotlib import pyplot
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(builtins, "display", display, raising=False)
+    monkeypatch.setitem(sys.modules, "fastbook", None)  # its set-up changes this process
+
+    def execute_here(edit=lambda sources: sources, **parameters):
+        """`edit` gets the sources of the code cells and returns those to execute."""
+        cells = nbformat.read(ROOT / "notebooks/train.ipynb", as_version=4).cells
+        code = [cell for cell in cells if cell.cell_type == "code" and "%pip" not in cell.source]
+        assert "parameters" in code[0].metadata.tags
+        variables = {"__name__": "__main__"}
+        exec(code[0].source, variables)
+        variables |= parameters
+        for source in edit([cell.source for cell in code[1:]]):
+            exec(source, variables)
+        return variables
+
+    yield execute_here
+    pyplot.close("all")
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """Return a folder as on a host: the files of the page, and an export that train.ipynb made from the sample."""
