@@ -1,0 +1,1 @@
+"""The page as static files: the ONNX model runs in the visitor's browser."""
