@@ -1,0 +1,213 @@
+// The worker that classifies: export.onnx, run by onnxruntime-web on one thread; model/classifier.py, in the browser.
+//
+// It takes messages {id, job, ...} and answers {id, done}, or {id, problem, trouble}: a sentence for the visitor or null,
+// and the details for the console. While it loads it posts {progress: 0 to 1}. The jobs:
+//
+// begin {card}: `labels` and `preprocessing` as in card.json
+// load {config}: {bytes, cache, runtime, model, sha256}. `runtime` and `model` are the names of the pieces of a gzip file,
+//   or an ArrayBuffer of what it contains; `bytes` the size of all pieces; `cache` the name of a Cache or null; `sha256`
+//   {piece: hex}. Returns the times in ms after which the files had come, the session existed, and it was warm.
+// prepare {file, thumbnail}: a Blob and whether to make a thumbnail. Returns {size, rgb, thumbnail}; needs no model.
+// predict {size, rgb, heatmap}: what `prepare` returned, and whether to compute a heatmap. Waits for `load`.
+import * as ort from "./ort.js";
+import { ImageError, normalize, openImage, reader, resize, visibleBox } from "./prepare.js";
+
+const THUMBNAIL = 640; // px, of its longer side
+const TRIES = 2;
+let card, session, loaded;
+
+/** A problem with a sentence for the visitor. */
+class LoadError extends Error {}
+
+const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
+const isGzip = (bytes) => bytes[0] === 0x1f && bytes[1] === 0x8b;
+
+/** Download a piece; `grow` is told how many bytes have come. */
+async function download(name, grow, options) {
+  const response = await fetch(name, options);
+  if (!response.ok) throw new Error(`${name}: status ${response.status}`);
+  const chunks = [];
+  const body = response.body.getReader();
+  for (let part = await body.read(); !part.done; part = await body.read()) {
+    chunks.push(part.value);
+    grow(part.value.length);
+  }
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+}
+
+/** Whether `bytes` are the piece with this hash. A host may have unpacked a gzip file that is in one piece. */
+async function isRight(bytes, sha256, alone) {
+  if (alone && !isGzip(bytes) && bytes[0] !== "<".charCodeAt(0)) return true; // and not a web page about an error
+  if (!self.crypto?.subtle) return true; // at an address without https
+  return hex(await crypto.subtle.digest("SHA-256", bytes)) === sha256;
+}
+
+/** The bytes of a piece, from the cache or else downloaded, twice if need be, and put there. */
+async function piece(name, cache, sha256, alone, grow) {
+  const kept = await cache?.match(name);
+  if (kept) {
+    const bytes = new Uint8Array(await kept.arrayBuffer());
+    if (await isRight(bytes, sha256, alone)) {
+      grow(bytes.length);
+      return bytes;
+    }
+  }
+  for (let left = TRIES; ; ) {
+    let came = 0;
+    const count = (n) => {
+      came += n;
+      grow(n);
+    };
+    try {
+      const bytes = await download(name, count, left === TRIES ? {} : { cache: "reload" });
+      if (!(await isRight(bytes, sha256, alone))) throw new Error(`${name}: damaged (${bytes.length} bytes)`);
+      cache?.put(name, new Response(bytes)).catch(() => {}); // the disk may be full
+      return bytes;
+    } catch (error) {
+      grow(-came);
+      if (--left) continue;
+      const failure = new LoadError(
+        "The model could not be downloaded completely. Check the connection, and reload the page.",
+      );
+      failure.cause = error;
+      throw failure;
+    }
+  }
+}
+
+/** What a gzip file contains: an ArrayBuffer. `source`: the names of its pieces, or already the content. */
+async function content(source, config, cache, grow) {
+  if (source instanceof ArrayBuffer) return source;
+  const alone = source.length === 1;
+  const pieces = await Promise.all(source.map((name) => piece(name, cache, config.sha256[name], alone, grow)));
+  const blob = new Blob(pieces);
+  if (!isGzip(pieces[0])) return blob.arrayBuffer();
+  return new Response(blob.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
+
+async function load({ config }) {
+  const begin = performance.now();
+  const times = {};
+  const mark = (what) => (times[what] = performance.now() - begin);
+  let came = 0;
+  const grow = (bytes) => postMessage({ progress: Math.min(1, (came += bytes) / config.bytes) });
+  const cache = config.cache && self.caches ? await caches.open(config.cache).catch(() => null) : null;
+  const files = [config.runtime, config.model].map((source) => content(source, config, cache, grow));
+  const [runtime, model] = await Promise.all(files);
+  mark("fetched");
+  try {
+    await openSession(runtime, model);
+    mark("session");
+    const [width, height] = card.preprocessing.size;
+    await run(new Float32Array(3 * width * height), false); // the first one is slow
+    mark("warm");
+  } catch (error) {
+    const failure = new LoadError(
+      "This browser cannot run the model: perhaps it is too old, or has too little memory. Close other tabs and reload " +
+        "the page, or try another browser.",
+    );
+    failure.cause = error;
+    throw failure;
+  }
+  return times;
+}
+
+async function openSession(runtime, model) {
+  ort.env.wasm.numThreads = 1; // more need headers that free hosts do not send
+  ort.env.wasm.wasmBinary = runtime;
+  session = await ort.InferenceSession.create(new Uint8Array(model), {
+    executionProviders: ["wasm"],
+    enableCpuMemArena: false, // the arena never returns memory
+  });
+  ort.env.wasm.wasmBinary = undefined;
+}
+
+/** The model's outputs for an input. The heatmap takes time, and is computed only on request. */
+async function run(input, heatmap) {
+  const [width, height] = card.preprocessing.size;
+  const wanted = session.outputNames.filter((name) => name !== "ablated" || heatmap);
+  const images = new ort.Tensor("float32", input, [1, 3, height, width]);
+  return session.run({ images }, wanted);
+}
+
+async function prepare({ file, thumbnail }) {
+  const bitmap = await openImage(file);
+  try {
+    const size = [bitmap.width, bitmap.height];
+    const found = { size, rgb: resize(reader(bitmap), size, card.preprocessing) };
+    if (thumbnail) found.thumbnail = await thumbnailOf(bitmap);
+    return found;
+  } finally {
+    bitmap.close();
+  }
+}
+
+/** A small JPEG of an image: a page with the photos themselves would take a gigabyte. */
+function thumbnailOf(bitmap) {
+  const scale = Math.min(1, THUMBNAIL / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const context = new OffscreenCanvas(width, height).getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "medium";
+  context.drawImage(bitmap, 0, 0, width, height);
+  return context.canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
+}
+
+const logSumExp = (scores) => {
+  const most = Math.max(...scores);
+  return most + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - most), 0));
+};
+
+/** log(p / (1 - p)) of label number `i`; see classifier.log_odds. */
+const logOdds = (scores, i) => scores[i] - logSumExp(scores.filter((_, other) => other !== i));
+
+function heatmapOf(ablated, scores, best) {
+  const [, rows, columns, labels] = ablated.dims;
+  const whole = logOdds(scores, best);
+  const values = Array.from({ length: rows * columns }, (_, i) => {
+    return whole - logOdds([...ablated.data.subarray(i * labels, (i + 1) * labels)], best);
+  });
+  return { rows, columns, values };
+}
+
+async function predict({ size, rgb, heatmap }) {
+  await loaded;
+  const found = await run(normalize(rgb, card.preprocessing), heatmap);
+  const scores = [...found.scores.data];
+  const total = logSumExp(scores);
+  const probabilities = scores.map((score) => Math.exp(score - total));
+  const ranked = scores.map((_, i) => i).sort((a, b) => probabilities[b] - probabilities[a]);
+  const oodScore = found.ood_score?.data[0] ?? null;
+  return {
+    label: card.labels[ranked[0]],
+    probability: probabilities[ranked[0]],
+    probabilities: ranked.map((i) => [card.labels[i], probabilities[i]]),
+    is_ood: oodScore === null ? null : oodScore > 0,
+    ood_score: oodScore,
+    heatmap: found.ablated ? heatmapOf(found.ablated, scores, ranked[0]) : null,
+    crop: visibleBox(size, card.preprocessing),
+  };
+}
+
+const jobs = {
+  begin: (data) => void (card = data.card),
+  load: (data) => (loaded = load(data)),
+  prepare,
+  predict,
+};
+let turn = Promise.resolve();
+
+self.onmessage = ({ data }) => {
+  const work = async () => {
+    try {
+      postMessage({ id: data.id, done: await jobs[data.job](data) });
+    } catch (error) {
+      const isSentence = error instanceof ImageError || error instanceof LoadError;
+      const cause = error.cause ? ` because of ${error.cause}` : "";
+      postMessage({ id: data.id, problem: isSentence ? error.message : null, trouble: `${error.stack ?? error}${cause}` });
+    }
+  };
+  if (data.job === "load") work(); // does not hold up the photos
+  else turn = turn.then(work); // one photo at a time: each takes much memory
+};

@@ -1,0 +1,116 @@
+// An image file becomes the network's input: images.py and model/preprocessing.py, in the browser.
+import { describe, headersOf, withoutColours } from "./container.js";
+import { isDownFirst, resizeImage, tableFor } from "./resample.js";
+
+/** The file is not a usable image. The message is a sentence for the person who chose it. */
+export class ImageError extends Error {}
+
+const MIN_SIDE = 8;
+const MAX_PIXELS = 64_000_000;
+
+function checkSize([width, height]) {
+  if (Math.min(width, height) < MIN_SIDE) {
+    throw new ImageError(
+      `This picture has only ${width} x ${height} pixels. Both sides need at least ${MIN_SIDE} pixels; choose a larger one.`,
+    );
+  }
+  if (width * height > MAX_PIXELS) {
+    throw new ImageError(
+      `This picture has ${width} x ${height} pixels, more than the maximum of ${MAX_PIXELS / 1e6} megapixels. ` +
+        "Make it smaller and try again.",
+    );
+  }
+}
+
+/** The image in a `Blob` as an upright `ImageBitmap` with the file's own colours. Throws `ImageError`. */
+export async function openImage(blob) {
+  if (!blob.size) throw new ImageError("This file is empty.");
+  const about = describe(await headersOf(blob));
+  if (about.size) checkSize(about.size); // before anything is decoded
+  else if (!["AVIF", "HEIC", "JPEG"].includes(about.format)) throw new ImageError(UNSUPPORTED);
+  // WebKit applies profiles whatever it is told, so they are removed.
+  const options = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" };
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(withoutColours(blob, about.drop), options);
+  } catch (error) {
+    if (about.format === "HEIC") throw new ImageError(HEIC);
+    if (error instanceof RangeError) throw error; // too little memory
+    throw new ImageError("This picture is damaged or incomplete. Try another copy of it.");
+  }
+  checkSize([bitmap.width, bitmap.height]);
+  return bitmap;
+}
+
+const UNSUPPORTED = "This is not a picture in a supported format. Use JPEG, PNG, WebP, GIF, BMP or AVIF.";
+const HEIC = "HEIC photos are not supported here. Save or share it as JPEG and try again.";
+
+/** A function that returns a part of `bitmap` as RGBA bytes, on white where it is transparent. */
+export function reader(bitmap) {
+  let context = null;
+  return (x, y, width, height) => {
+    if (context?.canvas.width !== width || context.canvas.height !== height) {
+      context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    }
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, width, height);
+    context.drawImage(bitmap, -x, -y);
+    return context.getImageData(0, 0, width, height).data;
+  };
+}
+
+function extraOf({ size, val_xtra }) {
+  return Math.ceil((Math.max(...size) * val_xtra) / 8) * 8;
+}
+
+/** The box [left, top, right, bottom] of an image that is visible to the network; see preprocessing.visible_box. */
+export function visibleBox([width, height], preprocessing) {
+  const [w, h] = preprocessing.size;
+  if (preprocessing.resize === "squish") return [0, 0, width, height];
+  if (preprocessing.resize === "RandomResizedCrop") {
+    const extra = extraOf(preprocessing);
+    const half = Math.floor(extra / 2);
+    const at = (place, n, length) => (place / (n + extra)) * length;
+    return [at(half, w, width), at(half, h, height), at(half + w, w, width), at(half + h, h, height)];
+  }
+  const scales = [width / w, height / h];
+  const scale = preprocessing.resize === "pad" ? Math.max(...scales) : Math.min(...scales);
+  const [boxWidth, boxHeight] = [Math.trunc(scale * w), Math.trunc(scale * h)];
+  const [left, top] = [Math.trunc(0.5 * (width - boxWidth)), Math.trunc(0.5 * (height - boxHeight))];
+  return [left, top, left + boxWidth, top + boxHeight];
+}
+
+/** Resize as preprocessing._resize: the network's input as RGB bytes. `read`: see `resizeImage`. */
+export function resize(read, [width, height], preprocessing) {
+  const { size, resample, pad_mode: padMode } = preprocessing;
+  let [left, top, right, bottom] = [0, 0, width, height];
+  let [whole, skip] = [size, 0]; // in validation fastai resizes to a slightly larger size and crops the centre
+  if (preprocessing.resize === "RandomResizedCrop") {
+    const extra = extraOf(preprocessing);
+    whole = size.map((n) => n + extra);
+    skip = Math.floor(extra / 2);
+  } else {
+    [left, top, right, bottom] = visibleBox([width, height], preprocessing);
+  }
+  const common = { resample, padMode };
+  const keep = size.map((n) => [skip, skip + n]);
+  const columns = tableFor({ ...common, from: left, to: right, length: width, size: whole[0], keep: keep[0] });
+  const rows = tableFor({ ...common, from: top, to: bottom, length: height, size: whole[1], keep: keep[1] });
+  return resizeImage(read, columns, rows, isDownFirst([right - left, bottom - top], whole));
+}
+
+/** The network's input, a Float32Array (3, height, width), for its RGB bytes; rounded to float32 as numpy does. */
+export function normalize(rgb, { div, mean, std }) {
+  const pixels = rgb.length / 3;
+  const out = new Float32Array(rgb.length);
+  for (let channel = 0; channel < 3; channel++) {
+    const levels = Float32Array.from({ length: 256 }, (_, value) => value / Math.fround(div));
+    if (mean) {
+      levels.forEach((level, i) => {
+        levels[i] = Math.fround(level - Math.fround(mean[channel])) / Math.fround(std[channel]);
+      });
+    }
+    for (let i = 0; i < pixels; i++) out[channel * pixels + i] = levels[rgb[i * 3 + channel]];
+  }
+  return out;
+}

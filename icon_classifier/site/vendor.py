@@ -1,0 +1,131 @@
+"""Vendor onnxruntime-web, which runs the ONNX model in a browser. Run as `make runtime`, it checks the vendored files.
+
+`python -m icon_classifier.site.vendor VERSION` replaces them by those of another version. Both need npm.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+from base64 import b64encode
+from pathlib import Path
+
+RUNTIME = Path(__file__).parent / "runtime"
+RECORD = RUNTIME / "runtime.json"
+PACKAGE = "onnxruntime-web"
+# Of the builds in the package, the only one without GPU support, which doubles the size.
+GLUE, WASM = "package/dist/ort.wasm.bundle.min.mjs", "package/dist/ort-wasm-simd-threaded.wasm"
+MAX_PART_BYTES = 9_500_000  # Hugging Face demands Git LFS for files above 10 MB
+PAGES = 512 * 16  # of 64 KiB: 512 MiB
+
+
+class VendorError(Exception):
+    """The runtime cannot be made. The message says why and what to do."""
+
+
+def download(version):
+    """Return the bytes of npm's tarball of onnxruntime-web. Raises `VendorError`."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            command = ["npm", "pack", "--silent", f"{PACKAGE}@{version}", "--pack-destination", folder]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+            return next(Path(folder).glob("*.tgz")).read_bytes()
+        except FileNotFoundError:
+            raise VendorError(
+                "There is no npm on this computer. Install Node.js, and run make runtime again."
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise VendorError(
+                "npm took more than ten minutes. Check the connection, and run make runtime again."
+            ) from None
+        except subprocess.CalledProcessError as error:
+            said = (error.stderr or error.stdout).strip().splitlines()
+            raise VendorError(
+                f"npm cannot download {PACKAGE} {version} ({said[0] if said else 'it does not say why'}). Connect to "
+                "the internet, and run make runtime again. The vendored files are unchanged."
+            ) from None
+
+
+def extract(tarball):
+    """Return the JavaScript and the WebAssembly of a tarball of npm's, both as bytes. Raises `VendorError`."""
+    with tarfile.open(fileobj=io.BytesIO(tarball)) as archive:
+        try:
+            glue, wasm = (archive.extractfile(name).read() for name in (GLUE, WASM))
+        except KeyError as error:
+            raise VendorError(f"This version of {PACKAGE} is built differently: {error.args[0]}") from None
+    return adapt(glue.decode()).encode(), wasm
+
+
+def adapt(glue):
+    """Return the package's JavaScript with less memory, and without `import.meta`, so that a classic script can hold it.
+
+    The released file asks for 4 GiB of addresses, which iOS refuses. Its source map is not vendored.
+    """
+    glue, capped = re.subn(r"maximum:65536\b", f"maximum:{PAGES}", glue)
+    if capped != 1:
+        raise VendorError(
+            f"This version of {PACKAGE} asks for memory differently. Adapt icon_classifier/site/vendor.py."
+        )
+    glue = re.sub(r"\n//# sourceMappingURL=.*", "", glue)
+    return glue.replace("import.meta.url", "self.location.href")
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def make(version):
+    """Return the vendored files of a version, as a dict of bytes by name, and their record. Raises `VendorError`."""
+    tarball = download(version)
+    glue, wasm = extract(tarball)
+    # No host has a MIME type for .bin, or compresses it again.
+    files = {"ort.js": glue, "runtime.bin": gzip.compress(wasm, 9, mtime=0)}
+    if too_large := [name for name, data in files.items() if len(data) > MAX_PART_BYTES]:
+        raise VendorError(f"{', '.join(too_large)}: larger than {MAX_PART_BYTES} bytes, so it must be split.")
+    record = {
+        "package": PACKAGE,
+        "version": version,
+        "integrity": "sha512-" + b64encode(hashlib.sha512(tarball).digest()).decode(),
+        "wasm_sha256": sha256(wasm),
+        "files": {name: sha256(data) for name, data in files.items()},
+    }
+    return files, record
+
+
+def main(version=None):
+    """Make the files of `version` and write them; or make those of the recorded version and compare.
+
+    The WebAssembly is compared unpacked, because versions of zlib compress differently.
+    """
+    recorded = json.loads(RECORD.read_text()) if RECORD.exists() else None
+    files, record = make(version or recorded["version"])
+    if version:
+        for name, data in files.items():
+            (RUNTIME / name).write_bytes(data)
+        RECORD.write_text(json.dumps(record, indent=2) + "\n")
+        return f"Wrote {', '.join(files)} of {PACKAGE} {version}. Replace LICENSE and ThirdPartyNotices.txt too."
+    vendored = {name: (RUNTIME / name).read_bytes() for name in files}
+    different = [name for name in files if unpacked(files[name]) != unpacked(vendored[name])]
+    if record["integrity"] != recorded["integrity"]:
+        different.append("the tarball")
+    if different:
+        raise VendorError(
+            f"{PACKAGE} {record['version']} from npm differs from the vendored one: {', '.join(different)}."
+        )
+    return f"The vendored {PACKAGE} {record['version']} equals npm's ({len(files)} files)."
+
+
+def unpacked(data):
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+
+
+if __name__ == "__main__":
+    try:
+        print(main(*sys.argv[1:2]))
+    except VendorError as error:
+        sys.exit(str(error))
