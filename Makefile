@@ -16,7 +16,7 @@ ifneq ($(and $(filter train review,$(MAKECMDGOALS)),$(UNKNOWN)),)
 $(error There is no variable $(UNKNOWN). There are $(TYPED))
 endif
 
-.PHONY: help app train review test bench lock notebooks clean
+.PHONY: help app site train review test bench runtime lock notebooks clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -25,6 +25,13 @@ app: .venv/ready ## serve the page at http://localhost:8866 (PORT=...), training
 	@test -f export/export.pkl -o -f export/export.onnx || $(MAKE) --no-print-directory train
 	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/voila notebooks/icon_classifier.ipynb --port=$(PORT) --no-browser
+
+site: .venv/ready ## write the page as static files in export/site, and serve them at http://localhost:8866 (PORT=...)
+	@$(BIN)/python -m icon_classifier.server.port "$(PORT)"
+	@test -f export/export.onnx || $(MAKE) --no-print-directory train
+	@$(BIN)/icon-classifier site
+	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory export/site "$(PORT)" 2> /dev/null
 
 train: .venv/ready ## run train.ipynb: SOURCE=sample|search|folder|path PHOTOS=folder LABELS="a, b" OTHERS=folder EPOCHS=n WEIGHTS=file ARGS="-p size 128"
 	@$(BIN)/python notebooks/run.py

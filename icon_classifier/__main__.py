@@ -1,4 +1,4 @@
-"""The command line: icon-classifier train, clean, predict, compile, card, compare and check."""
+"""The command line: icon-classifier train, clean, predict, compile, card, compare, site and check."""
 
 import argparse
 import json
@@ -51,10 +51,13 @@ def main(argv=None):
     compare = commands.add_parser("compare", help="test whether the errors of two models differ")
     compare.add_argument("cards", nargs=2, type=Path, metavar="CARD", help="a card.json, or the folder of an export")
     compare.set_defaults(run=run_compare)
+    site = commands.add_parser("site", help="write the page as static files, which need no server")
+    site.add_argument("folder", nargs="?", type=Path, help="where (default: the folder site in that of the export)")
+    site.set_defaults(run=run_site)
     check = commands.add_parser("check", help="check whether a host can serve this page")
     check.add_argument("project", nargs="?", default=".", type=Path, help="the project's top folder (default: here)")
     check.set_defaults(run=run_check)
-    for command in (train, predict, card):
+    for command in (train, predict, card, site):
         command.add_argument("--export", default="export", type=Path, help="the folder of the export (default: export)")
     args = parser.parse_args(argv)
     try:
@@ -163,6 +166,16 @@ def run_compare(args):
     except FileNotFoundError as error:
         return complain(f"there is no {error.filename}.", 2)
     print(f"a: {paths[0]}", f"b: {paths[1]}", compare(*cards), sep="\n")
+
+
+def run_site(args):
+    from .site.build import write_site
+
+    folder, single = write_site(args.folder or args.export / "site", args.export)
+    size = sum(path.stat().st_size for path in folder.glob("parts/*"))
+    print(f"{folder}: copy this folder to any web host. A first visit loads {size / 1e6:.1f} MB.")
+    print(f"{single}: the same page as one file ({single.stat().st_size / 1e6:.1f} MB), which opens from a disk.")
+    return 0
 
 
 def run_check(args):

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "model": {"images", "files", "errors"},
     "dataset": {"images", "files", "errors"},
     "page": {"model", "images", "errors"},
+    "site": {"page", "model", "files", "errors"},
     "server": {"page", "model", "images", "shell_channel", "errors"},
     "training": {"dataset", "model", "images", "errors"},
 }

@@ -40,7 +40,8 @@ async function smaller(file) {
 /** Return a new element with `properties`. */
 const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
 
-function render({ model, el }) {
+/** `reduce` makes a Blob of a file that is chosen; it returns a promise. */
+function render({ model, el, reduce = smaller }) {
   const inputs = { multiple: true, accept: "image/*", type: "file", hidden: true };
   const choose = element("button", { type: "button", className: "icon-choose", textContent: "Choose pictures" });
   const hint = element("p", { className: "icon-hint", textContent: "or drop them anywhere here, or paste one" });
@@ -66,11 +67,11 @@ function render({ model, el }) {
     model.send({ begin: files.length });
     for (const [number, file] of taken.entries()) {
       if (Date.now() - begun > 300) progress.textContent = `Reading picture ${number + 1} of ${taken.length} …`;
-      const blob = await smaller(file);
+      const blob = await reduce(file);
       const content = await blob.arrayBuffer().catch(() => null); // a folder, or a file that was deleted
       if (run !== latest) return;
       shown.push(URL.createObjectURL(blob));
-      model.send({ name: file.name, address: shown.at(-1) }, undefined, content ? [content] : []);
+      await model.send({ name: file.name, address: shown.at(-1) }, undefined, content ? [content] : []);
     }
     progress.textContent = "";
   }

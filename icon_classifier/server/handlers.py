@@ -13,13 +13,19 @@ from jupyter_server.utils import url_path_join
 from tornado.web import Finish, GZipContentEncoding, HTTPError, RedirectHandler
 from voila.tornado.handler import TornadoVoilaHandler
 
-CSP = "Content-Security-Policy"
+from .static_page import CSP, SiteHandler, site_of, static_only
+
 TEMPLATES = Path(__file__).with_name("templates")
 FULL = (
     "The page is full",
     "Too many people are using this page at the moment. It will try again in a few seconds; you do not need to do "
     "anything.",
 )
+STATIC_INSTEAD = (
+    "The page is full",
+    "Too many people are using this page at the moment. The same page opens now, and runs in your browser.",
+)
+NO_SITE = "There is no page yet", "ICON_STATIC=1 selects the static page. To write it, run: icon-classifier site"
 SERVER_ERROR = "Something went wrong", "Something went wrong on the server. Please try again in a moment."
 NOT_FOUND = "Page not found", "There is no page at this address."
 
@@ -36,8 +42,10 @@ def page_handlers(voila):
         "config": voila.config,
         "voila_configuration": voila.voila_configuration,
     }
+    site = site_of(voila.notebook_path) if voila.notebook_path else None
     if voila.notebook_path:
         page["notebook_path"] = os.path.relpath(voila.notebook_path, voila.root_dir)
+        page["site"] = site
         address = "/((?!voila/(?:files|labextensions)/).*)"
     else:
         address = "/voila/render/(.*)"
@@ -45,6 +53,9 @@ def page_handlers(voila):
         # The list of pages compiles the schema of its settings with eval.
         headers[CSP] = headers[CSP].replace("script-src ", "script-src 'unsafe-eval' ")
     handlers = []
+    if site:
+        files = {"path": str(site), "default_filename": "index.html"}
+        handlers.append((url_path_join(voila.server_url, "/site/(.*)"), SiteHandler, files))
     if voila.server_url != "/":
         redirect = {"url": voila.base_url, "permanent": False}
         handlers.append((voila.server_url.rstrip("/"), RedirectHandler, redirect))
@@ -59,9 +70,16 @@ class CompressedResponse(GZipContentEncoding):
 
 
 class PageHandler(TornadoVoilaHandler):
-    """Sends the page, which starts a kernel; or a page that reloads itself if the server is full."""
+    """Sends the page, which starts a kernel; or if the server is full, a page that opens the static page.
+
+    site: the folder of the static page, or None. If there is no static page, a page is sent that reloads itself.
+    """
 
     _sending = None
+
+    def initialize(self, site=None, **kwargs):
+        super().initialize(**kwargs)
+        self._site = site
 
     async def get(self, path=None):
         """Send the page to clients that accept HTML, as browsers do; others get the title, and no kernel is started."""
@@ -69,6 +87,8 @@ class PageHandler(TornadoVoilaHandler):
         if any(re.fullmatch(pattern, path, re.IGNORECASE) for pattern in allowed):
             return self.redirect_to_file(path)  # an image beside the notebook
         self._check_exists(path)
+        if static_only():
+            return self.redirect(self._static_address()) if self._static_address() else self._send_message(*NO_SITE)
         if "text/html" in self.request.headers.get("Accept", ""):
             self._sending = asyncio.current_task()
             return await super().get(path)
@@ -103,13 +123,21 @@ class PageHandler(TornadoVoilaHandler):
     def write_error(self, status_code, **kwargs):
         title, text = {503: FULL, 404: NOT_FOUND}.get(status_code, SERVER_ERROR)
         refresh = ""
-        if status_code == 503:
+        if status_code == 503 and (address := self._static_address()):  # 503, so that a proxy asks another server first
+            title, text = STATIC_INSTEAD
+            text += f' <a href="{address}?full">Open it.</a>'
+            refresh = f'<meta http-equiv="refresh" content="1; url={address}?full">'
+        elif status_code == 503:
             seconds = random.randint(5, 15)  # random, so that clients do not all return at the same time
             self.set_header("Retry-After", str(seconds))
             refresh = f'<meta http-equiv="refresh" content="{seconds}">'
         elif status_code == 404:
             text += f' <a href="{self.base_url}">Go to the start page.</a>'
         self._send_message(title, text, refresh)
+
+    def _static_address(self):
+        """Return the address of the static page, or None if it was not written."""
+        return f"{self.base_url}site/" if self._site and (self._site / "index.html").is_file() else None
 
     def _send_message(self, title, text, refresh=""):
         self.set_header("Content-Type", "text/html")

@@ -24,6 +24,7 @@ from .fork_pool import ForkPool
 from .jupyter_internals import close_connections, connections_to, replace_buffer
 from .port import refusal
 from .provisioner import ForkProvisioner
+from .static_page import static_only
 from .visits import Visits
 
 
@@ -128,7 +129,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         capacity.raise_file_limit()
         super().__init__(**kwargs)
         self.context.max_sockets = capacity.MAX_SOCKETS
-        self.fork_pool = ForkPool(self._notebooks(), self.log)
+        self.fork_pool = ForkPool([] if static_only() else self._notebooks(), self.log)
         self._visits = Visits()
         self._replaced = set()  # kernels that are being ended to admit a new visitor
         self._endings = set()  # tasks that end dead kernels

@@ -1,1 +1,1 @@
-"""The page as static files: the ONNX model runs in the visitor's browser."""
+"""Write the page as static files: the model runs in the visitor's browser, and no server is needed."""

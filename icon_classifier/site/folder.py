@@ -1,0 +1,101 @@
+"""Make the static page as a folder of files for a web host."""
+
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+
+from .bundle import modules
+from .content import PAGE, RUNTIME, STATIC
+
+MAX_PART_BYTES = 9_500_000  # of a file: Hugging Face wants Git LFS above 10 MB, Cloudflare refuses more than 25 MiB
+# Attributes of style draw the bars of the predictions. 'wasm-unsafe-eval' lets the worker compile the runtime.
+CSP = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; style-src-attr 'unsafe-inline'; "
+    "img-src 'self' blob: data:; connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; "
+    "form-action 'none'"
+)
+README = """---
+title: {title}
+sdk: static
+app_file: index.html
+---
+
+A web page that tells apart {labels}. It runs in the visitor's browser and needs no server.
+"""
+
+
+def site_files(content):
+    """Return the files of the static page, {path: bytes}. content: the page's `Content`."""
+    code = {name: text.encode() for name, text in content.scripts.items()} | {"page.css": content.styles.encode()}
+    # Caches between host and visitor keep files for minutes. In a folder that is named by its content, scripts of two
+    # versions do not mix, and neither do the parts of two models.
+    folder = f"page-{hash_of(code)}"
+    parts = {**_split("runtime", content.runtime), **_split("model", content.model)}
+    cache = hash_of(parts)
+    config = content.config(
+        worker=f"{folder}/classifier.js",
+        cache=cache,
+        sha256={name: hashlib.sha256(data).hexdigest() for name, data in parts.items()},
+        **{kind: [name for name in parts if name.startswith(f"parts/{kind}-")] for kind in ("runtime", "model")},
+    )
+    head = [
+        '<link rel="icon" href="icon.svg">',
+        '<link rel="manifest" href="manifest.webmanifest">',
+        f'<link rel="stylesheet" href="{folder}/page.css">',
+        *(f'<link rel="modulepreload" href="{folder}/{name}">' for name in modules("page.js", content.scripts)),
+    ]
+    scripts = [
+        config,
+        f'<script src="{folder}/support.js"></script>',
+        f'<script type="module" src="{folder}/page.js"></script>',
+    ]
+    cached = {
+        "index.html": content.html(CSP, head, scripts),
+        "icon.svg": (STATIC / "icon.svg").read_bytes(),
+        "manifest.webmanifest": json.dumps(_manifest(content.title), indent=2).encode(),
+        **{f"{folder}/{name}": data for name, data in code.items()},
+    }
+    names = ["./" if name == "index.html" else name for name in cached]
+    site = json.dumps({"version": hash_of(cached), "parts": cache, "files": names})
+    worker = f"const SITE = {site};\n".encode() + (STATIC / "service_worker.js").read_bytes()
+    labels = ", ".join(content.card.labels)
+    return {
+        **cached,
+        **parts,
+        "service_worker.js": worker,
+        ".nojekyll": b"",  # GitHub Pages copies the files as they are
+        "README.md": README.format(title=content.title, labels=labels).encode(),  # its header is for Hugging Face
+        **_licences(),
+    }
+
+
+def _split(kind, data):
+    """Return the compressed runtime or model as files, {path: bytes}, each at most `MAX_PART_BYTES` long."""
+    pieces = [data[start : start + MAX_PART_BYTES] for start in range(0, len(data), MAX_PART_BYTES)]
+    return {f"parts/{kind}-{hash_of({kind: piece})}.bin": piece for piece in pieces}
+
+
+def hash_of(files):
+    """Return the first digits of the SHA-256 of files, {name: bytes}."""
+    digest = hashlib.sha256()
+    for name, data in sorted(files.items()):
+        digest.update(f"{name} {len(data)} ".encode() + data)
+    return digest.hexdigest()[:12]
+
+
+def _manifest(title):
+    """Return what a phone has to know to install the page."""
+    icon = {"src": "icon.svg", "sizes": "any", "type": "image/svg+xml"}
+    return {"name": title, "short_name": title, "start_url": "./", "display": "standalone", "icons": [icon]}
+
+
+def _licences():
+    """Return the licences of what the page contains, {path: bytes}."""
+    own = Path(str(PAGE)).parents[1] / "LICENSE"  # of a checkout; pip installs it with the metadata
+    metadata = None if own.is_file() else importlib.metadata.distribution("icon-classifier")
+    text = metadata.read_text("licenses/LICENSE") if metadata else own.read_text(encoding="utf-8")
+    found = {"licences/LICENSE": text.encode()}
+    for name in ("LICENSE", "ThirdPartyNotices.txt"):
+        found[f"licences/onnxruntime-{name}"] = (RUNTIME / name).read_bytes()
+    return found
