@@ -62,6 +62,40 @@ def compare(card_a, card_b):
     return _compare_samples(card_a.figures["error"], card_b.figures["error"], basis)
 
 
+def before_and_after(before, after):
+    """Return the `Comparison` of the errors before (a) and after (b) a review; raises `CompareError`.
+
+    before, after: {validation photo: whether it was misclassified}. Only photos in both count, because a review can
+    exclude some. They are compared by McNemar's exact test.
+    """
+    photos = before.keys() & after.keys()
+    if not photos:
+        raise CompareError(
+            "No validation photo was measured both before and after the review. Keep the split, and measure again."
+        )
+    gone = sum(before[photo] and not after[photo] for photo in photos)
+    new = sum(after[photo] and not before[photo] for photo in photos)
+    wrong = [sum(bool(errors[photo]) for photo in photos) for errors in (before, after)]
+    p_value = mcnemar(gone, new)
+    differ = p_value < SIGNIFICANCE_LEVEL
+    verdict = (
+        f"The error is {'lower' if new < gone else 'higher'} than before"
+        if differ
+        else "The errors do not differ significantly"
+    )
+    left_out = len(before.keys() | after.keys()) - len(photos)
+    sentence = (
+        f"{verdict}: of the same {len(photos)} validation photos, {wrong[0]} were misclassified before and {wrong[1]} "
+        f"after ({gone} errors are gone and {new} are new; McNemar's exact test, p = {p_value:.2g})."
+    )
+    if left_out:
+        sentence += (
+            f" {left_out} other photos were measured only once, because the review has changed what is validated."
+        )
+    rate = (wrong[0] - wrong[1]) / len(photos)
+    return Comparison(differ, rate, sentence, p_value=p_value, only_a=gone, only_b=new)
+
+
 def _compare_same_photos(a, b):
     wrong_a, wrong_b = (_wrong(figures["marks"], figures["error"]["photos"]) for figures in (a, b))
     only_a, only_b = len(wrong_a - wrong_b), len(wrong_b - wrong_a)

@@ -10,8 +10,14 @@ from .photo import EXCLUDE, REVIEW, Finding
 
 BITS = 64  # of a perceptual hash
 MAX_DUPLICATE_BITS = 8  # that differ between duplicates; unrelated photographs differ in 22 and more
-MAX_CERTAIN_BITS = 4  # with more, it can be another photo of the same scene: a person decides
+# Copies differ less than what follows. What differs more can be another photo of the same scene, or another drawing of
+# the same icon: a person decides.
+MAX_CERTAIN_BITS = 4
+MIN_CERTAIN_CORRELATION = 0.95
+MAX_CERTAIN_LEVELS = 4  # of 255, between the brightness of two photos
+MAX_CERTAIN_CONTRAST = 0.05  # between their contrasts, relative to the larger one
 MIN_CORRELATION = 0.9  # of duplicates' thumbnails; parts drawings whose hashes agree, but which are not the same
+UNCERTAIN = 0.5  # what the scores of uncertain duplicates are multiplied by, so that they come after mislabelled photos
 BLOCK = 1024  # photos compared with all others at a time, for the memory's sake
 
 
@@ -136,6 +142,20 @@ def _finding(check, photos, neighbours, kept, i, among):
         others = sorted({photos[j].label for j in neighbours[i]} - {photo.label})
         where = " and ".join(others)
         sentence += f" That is under {where}, so one label is wrong." if where else " Its group has other labels."
-    suggested = EXCLUDE if among == "label" and bits <= MAX_CERTAIN_BITS else REVIEW
+    certain = are_copies(photo, beside, bits)
+    suggested = EXCLUDE if among == "label" and certain else REVIEW
+    score = (1 - bits / BITS) * (1 if certain else UNCERTAIN)
     other = beside.label if beside.label != photo.label else ""
-    return Finding(check, photo.file, photo.label, 1 - bits / BITS, sentence, beside.file, suggested, other)
+    return Finding(check, photo.file, photo.label, score, sentence, beside.file, suggested, other)
+
+
+def are_copies(a, b, bits):
+    """Return whether two duplicates, whose hashes differ in `bits`, are certainly made from one image."""
+    if a.sha256 == b.sha256:
+        return True
+    return (
+        bits <= MAX_CERTAIN_BITS
+        and a.thumbnail @ b.thumbnail >= MIN_CERTAIN_CORRELATION
+        and abs(a.brightness - b.brightness) <= MAX_CERTAIN_LEVELS
+        and abs(a.contrast - b.contrast) <= MAX_CERTAIN_CONTRAST * max(a.contrast, b.contrast)
+    )

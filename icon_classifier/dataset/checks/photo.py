@@ -26,7 +26,7 @@ class Photo:
     """A photo of a dataset.
 
     file: the path below the dataset, with slashes. sha256: of the file's bytes.
-    width, height: px. contrast: the standard deviation of the grey levels (0 to 255).
+    width, height: px. brightness, contrast: the mean and the standard deviation of the grey levels (0 to 255).
     phash: its perceptual hash, a boolean array (64,); None if the photo is flat.
     thumbnail: grey levels at 16 x 16 px as an array (256,) of mean 0 and norm 1; None if the photo is flat.
     problem: why the file cannot be decoded, or ""; such a photo has only a file, a label and a sha256.
@@ -37,6 +37,7 @@ class Photo:
     sha256: str
     width: int = 0
     height: int = 0
+    brightness: float = 0.0
     contrast: float = 0.0
     phash: np.ndarray | None = None
     thumbnail: np.ndarray | None = None
@@ -92,7 +93,8 @@ def read_photo(path, file, label):
     except ImageError as error:
         return Photo(file, label, sha256, problem=str(error))
     grey = image.convert("L")
-    found = Photo(file, label, sha256, *image.size, ImageStat.Stat(grey).stddev[0])
+    levels = ImageStat.Stat(grey)
+    found = Photo(file, label, sha256, *image.size, levels.mean[0], levels.stddev[0])
     levels = np.asarray(grey.resize(THUMBNAIL, Image.Resampling.LANCZOS), dtype=np.float32).ravel()
     if levels.std() < MIN_CONTRAST:
         return found

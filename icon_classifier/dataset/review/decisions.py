@@ -132,6 +132,10 @@ class Review:
         """Return the labels, sorted."""
         return sorted(self.folders)
 
+    def typed(self, label):
+        """Return a label as it was typed; checks and models know it by the name of its folder."""
+        return next((typed for typed, folder in self.folders.items() if folder == label), label)
+
     def evidence(self, finding):
         """Return the `Item` to show beside a finding: the duplicate, or the least suspicious photo of its other label.
 
@@ -139,7 +143,8 @@ class Review:
         """
         if finding.evidence:
             return self._by_found.get(finding.evidence)
-        same = (item for item in reversed(self._order) if item.label == finding.other_label != "")
+        other = self.typed(finding.other_label)
+        same = (item for item in reversed(self._order) if item.label == other != "")
         return next((item for item in same if item.decision != EXCLUDE and item.file != finding.file), None)
 
     # Look at photos

@@ -3,9 +3,9 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 from ...files import write_atomic
-from ..checks.photo import Finding
 
 FILE = ".findings.jsonl"  # in the dataset
 
@@ -17,9 +17,12 @@ def write_findings(photos, findings):
 
 
 def read_findings(photos):
-    """Return the findings that were written to the dataset `photos`; [] if there are none."""
+    """Return the findings that were written to the dataset `photos`; [] if there are none.
+
+    They have the attributes of `checks.photo.Finding`, whose module takes longer to import than a review to open.
+    """
     path = Path(photos) / FILE
     if not path.exists():
         return []
     lines = path.read_bytes().decode(errors="surrogateescape").split("\n")
-    return [Finding(**json.loads(line)) for line in lines if line]
+    return [SimpleNamespace(**json.loads(line)) for line in lines if line]

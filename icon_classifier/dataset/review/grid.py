@@ -118,7 +118,7 @@ class ReviewGrid(anywidget.AnyWidget):
             "decision": item.decision,
             "reasons": [finding.sentence for finding in item.findings],
             "suggested": item.findings[0].suggested if item.findings else "",
-            "other": next((f.other_label for f in item.findings if f.other_label), ""),
+            "other": self.review.typed(next((f.other_label for f in item.findings if f.other_label), "")),
         }
 
     def _decide(self, message):

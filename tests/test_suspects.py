@@ -1,0 +1,94 @@
+"""dataset/checks on features: mislabelled photos, outliers, and photos far from the approved ones; their evidence."""
+
+import numpy as np
+import pytest
+
+from icon_classifier.dataset.checks.approved import MIN_APPROVED, FarFromApproved
+from icon_classifier.dataset.checks.mislabelled import Mislabelled
+from icon_classifier.dataset.checks.outliers import MAX_SCORE, Outliers
+from icon_classifier.dataset.checks.photo import RELABEL, REVIEW, Photo
+
+DIRECTIONS = {"bear": 0, "cat": 1, "dog": 2}
+
+
+def photos_at(places, seed=0, spread=0.1):
+    """Return (photos, features) for (label, what it shows) of `places`; each thing has its direction."""
+    rng = np.random.default_rng(seed)
+    features = spread * rng.normal(size=(len(places), 8))
+    for row, (_, shows) in enumerate(places):
+        features[row, DIRECTIONS.get(shows, 5)] += 1
+    return [Photo(f"{label}/{i:03}.jpg", label, "") for i, (label, _) in enumerate(places)], features
+
+
+@pytest.fixture(scope="module")
+def animals():
+    """Return 120 photos, their features and probabilities; photos 0 to 3 are dogs under the label bear."""
+    places = [(label, "dog" if i < 4 else label) for i, label in enumerate(["bear"] * 40 + ["cat"] * 40 + ["dog"] * 40)]
+    photos, features = photos_at(places)
+    scores = np.exp(8 * features[:, :3])
+    return photos, features, scores / scores.sum(1, keepdims=True)
+
+
+def test_finds_mislabelled_photos_with_their_evidence(animals):
+    photos, features, probabilities = animals
+    found = Mislabelled(DIRECTIONS, probabilities, features).find(photos)
+    assert {finding.file for finding in found} == {f"bear/{i:03}.jpg" for i in range(4)}
+    assert [finding.score for finding in found] == sorted((finding.score for finding in found), reverse=True)
+    dogs = np.flatnonzero([photo.label == "dog" for photo in photos])
+    for finding in found:
+        i = next(i for i, photo in enumerate(photos) if photo.file == finding.file)
+        units = features / np.linalg.norm(features, axis=1, keepdims=True)
+        beside = photos[dogs[np.argmax(units[dogs] @ units[i])]].file
+        assert (finding.other_label, finding.evidence) == ("dog", beside)
+        assert finding.sentence == (
+            f"It resembles dog ({probabilities[i, 2]:.0%}) more than its label ({probabilities[i, 0]:.0%}), by a model "
+            f"that was not trained on it. The nearest photo of dog is {beside}."
+        )
+    assert [finding.suggested for finding in found].count(RELABEL) >= 2  # cleanlab estimates their number
+    assert all(not finding.evidence for finding in Mislabelled(DIRECTIONS, probabilities).find(photos))
+
+
+def test_hard_photos_are_for_a_person(animals):
+    """A photo between two labels is listed; cleanlab does not take it for mislabelled."""
+    photos, _, probabilities = animals
+    probabilities = probabilities.copy()
+    probabilities[50] = 0.05, 0.47, 0.48
+    found = {f.file: f for f in Mislabelled(DIRECTIONS, probabilities).find(photos)}
+    assert (found["cat/050.jpg"].suggested, found["cat/050.jpg"].other_label) == (REVIEW, "dog")
+    assert found["cat/050.jpg"].score < min(found[f"bear/{i:03}.jpg"].score for i in range(4))
+
+
+@pytest.mark.parametrize("labels", [["bear"], ["bear", "cat"]])
+def test_labels_without_photos(labels):
+    """Nothing can be mislabelled if there is one label; a label without photos can still be resembled."""
+    photos, features = photos_at([(label, label) for label in labels for _ in range(10)])
+    probabilities = np.eye(3)[[DIRECTIONS[photo.label] for photo in photos]]
+    probabilities[0] = 0, 0, 1
+    found = Mislabelled(DIRECTIONS, probabilities, features).find(photos)
+    assert [(f.file, f.other_label, f.evidence) for f in found] == [("bear/000.jpg", "dog", "")][: len(labels) - 1]
+    assert Mislabelled(DIRECTIONS, np.zeros((0, 3))).find([]) == []
+
+
+def test_finds_outliers_of_their_label():
+    places = [("bear", "a cloud" if i == 7 else "bear") for i in range(30)] + [("cat", "cat"), ("cat", "dog")]
+    photos, features = photos_at(places, spread=0.02)
+    (found,) = Outliers(features).find(photos)
+    assert (found.file, found.suggested) == ("bear/007.jpg", REVIEW) and 0 < found.score <= MAX_SCORE
+    assert "times as far from its nearest photos of bear as is usual there" in found.sentence
+    assert found.evidence.startswith("bear/") and found.evidence != found.file
+    assert Outliers(np.ones((30, 8))).find(photos[:30]) == []  # all the same: nothing is far
+
+
+def test_finds_a_coherent_impostor_only_with_approved_photos():
+    """A third of the bears are of another kind, and resemble each other: no outliers."""
+    places = [("bear", "another kind" if i % 3 == 0 else "bear") for i in range(90)] + [("cat", "cat")] * 30
+    photos, features = photos_at(places)
+    impostors = {photo.file for photo, (_, shows) in zip(photos, places, strict=True) if shows == "another kind"}
+    assert not impostors & {finding.file for finding in Outliers(features).find(photos)}
+    good = [photo.file for photo in photos if photo.label == "bear" and photo.file not in impostors][:10]
+    found = FarFromApproved(features, good).find(photos)
+    assert {finding.file for finding in found[: len(impostors)]} == impostors
+    assert {finding.evidence for finding in found} <= set(good) and not {f.file for f in found} & set(good)
+    assert "times as far from the nearest approved photos of bear as these are from each other" in found[0].sentence
+    assert FarFromApproved(features, good[: MIN_APPROVED - 1]).find(photos) == []
+    assert FarFromApproved(features, []).find(photos) == []
