@@ -2,12 +2,14 @@
 
 import gzip
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 # As a host without a table of types, and one that takes unknown files for pages. Browsers insist on those of scripts.
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+CHUNK = 1 << 16
 WRONG = {".bin": "text/html", ".webmanifest": "text/plain", ".svg": "image/svg+xml"}
 
 
@@ -16,11 +18,14 @@ class Host:
 
     requests: the paths of all requests so far, relative to the folder. cut: how many of the next responses for parts
     of the model end in the middle. compress: whether responses are compressed where the browser accepts that.
+    rate: the bytes per second of all responses together, or None for no limit.
     """
 
-    def __init__(self, folder, compress=False):
+    def __init__(self, folder, compress=False, rate=None):
         self.folder = folder
         self.compress = compress
+        self.rate = rate
+        self.line = threading.Lock()  # one response at a time sends, as on a slow connection
         self.requests = []
         self.cut = 0
         host = self
@@ -55,9 +60,17 @@ class Host:
             self.cut -= 1
             data = data[: len(data) // 2]
         try:
-            handler.wfile.write(data)
+            self.send(handler.wfile, data)
         except OSError:  # the visitor has left
             pass
+
+    def send(self, file, data):
+        for start in range(0, len(data), CHUNK):
+            chunk = data[start : start + CHUNK]
+            with self.line if self.rate else nullcontext():
+                if self.rate:
+                    time.sleep(len(chunk) / self.rate)
+                file.write(chunk)
 
     def parts(self):
         """Return the requests for parts of runtime and model."""
