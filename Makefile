@@ -58,11 +58,12 @@ test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromi
 	  2>&1 | grep --line-buffered -vE '^ [-+~] '
 	@touch $@
 
-bench: .venv/ready .venv-page/ready ## print what the ONNX model, the training loop and the forked kernels save or cost, each beside its counterpart
+bench: .venv/ready .venv-page/ready ## print what the ONNX model, the training loop, the forked kernels and the static page save or cost, each beside its counterpart
 	@test -f export/export.onnx || $(MAKE) --no-print-directory train
 	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/onnx.py
 	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/training.py
 	@$(BIN)/python benchmarks/serving.py
+	@$(BIN)/python benchmarks/site.py
 
 lock: .venv/ready ## compile the pins from pyproject.toml anew
 	$(UV) compile pyproject.toml --extra heic --universal --python-version 3.11 --upgrade --quiet \

@@ -39,7 +39,7 @@ def test_error_on_the_sample(site):
     error = card["figures"]["error"]
     assert error["rate"] <= 0.05 and error["photos"] == 180
     assert card["labels"] == ["bell", "heart", "star"] and card["figures"]["photos"] == {"train": 450, "valid": 180}
-    files = ["card.json", "confusion_matrix.png", "export.onnx", "export.pkl", "model_card.md"]
+    files = ["card.json", "confusion_matrix.png", "export.onnx", "export.pkl", "model_card.md", "site", "site.html"]
     assert sorted(file.name for file in (site / "export").iterdir()) == files
     for fact in facts(Card.read(site / "export/card.json")):
         assert fact in printed(site / "train.ipynb") and fact in (site / "export/model_card.md").read_text()

@@ -13,7 +13,7 @@ from jupyter_server.utils import url_path_join
 from tornado.web import Finish, GZipContentEncoding, HTTPError, RedirectHandler
 from voila.tornado.handler import TornadoVoilaHandler
 
-from .static_page import CSP, SiteHandler, site_of, static_only
+from .static_page import CSP, SiteHandler, is_current, site_of, static_only
 
 TEMPLATES = Path(__file__).with_name("templates")
 FULL = (
@@ -136,8 +136,8 @@ class PageHandler(TornadoVoilaHandler):
         self._send_message(title, text, refresh)
 
     def _static_address(self):
-        """Return the address of the static page, or None if it was not written."""
-        return f"{self.base_url}site/" if self._site and (self._site / "index.html").is_file() else None
+        """Return the address of the static page, or None if it was not written since the last training."""
+        return f"{self.base_url}site/" if self._site and is_current(self._site) else None
 
     def _send_message(self, title, text, refresh=""):
         self.set_header("Content-Type", "text/html")

@@ -1,5 +1,6 @@
 """Serve the static page (`icon-classifier site`) beside the page, for visitors for whom there is no kernel."""
 
+import json
 import os
 from pathlib import Path
 
@@ -20,6 +21,15 @@ def site_of(notebook):
 def static_only():
     """Return whether the static page is the only one: ICON_STATIC=1 in the environment."""
     return os.environ.get("ICON_STATIC") == "1"
+
+
+def is_current(site):
+    """Return whether there is a static page in the folder `site`, and it contains the model of the export around it."""
+    try:
+        card = json.loads(site.with_name("card.json").read_text(encoding="utf-8"))
+        return (site / "model.txt").read_text() == card["onnx"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):  # there is no page, or the served page says what is wrong
+        return False
 
 
 class SiteHandler(JupyterHandler, StaticFileHandler):

@@ -44,7 +44,7 @@ def write_site(folder="export/site", export="export"):
 
 def _is_replaceable(folder):
     """Return whether `folder` is empty, or contains a page that `write_site` wrote."""
-    return folder.is_dir() and (not any(folder.iterdir()) or (folder / "service_worker.js").is_file())
+    return folder.is_dir() and (not any(folder.iterdir()) or (folder / "model.txt").is_file())
 
 
 def _read(export):

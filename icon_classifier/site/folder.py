@@ -64,6 +64,7 @@ def site_files(content):
         **cached,
         **parts,
         "service_worker.js": worker,
+        "model.txt": content.card.onnx["sha256"].encode(),  # the server asks whether this is the page of its export
         ".nojekyll": b"",  # GitHub Pages copies the files as they are
         "README.md": README.format(title=content.title, labels=labels).encode(),  # its header is for Hugging Face
         **_licences(),

@@ -1,6 +1,7 @@
 """Many visitors on the served page: their kernels end, their number is bounded, and none of them harms another."""
 
 import json
+import shutil
 import signal
 import socket
 import time
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import websocket
-from conftest import serve, surest
+from conftest import furnish, serve, surest
 from playwright.sync_api import expect
 from visits import (
     classify,
@@ -138,8 +139,10 @@ def test_a_first_visit_is_light_and_the_next_one_asks_for_little(browser, addres
         assert again < 0.1
 
 
-def test_a_full_house_is_a_kind_page_that_tries_again(browser, site):
-    with serve(site, ".venv-page", ICON_VISITORS="1") as address, visit(browser, address) as first:
+def test_a_full_house_is_a_kind_page_that_tries_again(browser, site, tmp_path):
+    """Where there is no static page; test_site.py has the other case."""
+    shutil.copytree(site / "export", furnish(tmp_path) / "export", ignore=shutil.ignore_patterns("site*"))
+    with serve(tmp_path, ".venv-page", ICON_VISITORS="1") as address, visit(browser, address) as first:
         status, headers, text = get(address)
         assert status == 503 and "The page is full" in text and 'http-equiv="refresh"' in text
         assert 1 <= int(headers["Retry-After"]) <= 60 and "http" not in text.replace("http-equiv", "")

@@ -7,7 +7,7 @@
   var needed = ["DecompressionStream", "OffscreenCanvas", "createImageBitmap", "Worker", "crypto"];
   var tell = function (words) {
     window.unsupported = words; // page.js reads it
-    document.querySelector(".icon-note").textContent = words;
+    document.querySelector(".icon-note .widget-html-content").textContent = words;
   };
   for (var i = 0; i < needed.length; i++) if (!(needed[i] in window)) tell(OLD);
   if (!("noModule" in document.createElement("script"))) tell(OLD);

@@ -77,7 +77,7 @@ def test_another_model_has_other_addresses(written, export, tmp_path):
     folder, _ = write_site(tmp_path / "site", other)
     before, after = contents(written), contents(folder)
     changed = {name for name in before if before[name] != after.get(name)}
-    assert {name for name in changed if name in after} == {"index.html", "service_worker.js"}
+    assert {name for name in changed if name in after} == {"index.html", "model.txt", "service_worker.js"}
     assert changed - set(after) and all(name.startswith("parts/model-") for name in changed - set(after))
 
 

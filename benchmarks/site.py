@@ -1,0 +1,121 @@
+"""Prints what a visit to the static page costs the visitor, beside the page that Voila serves.
+
+Both run in a real Chromium that classifies photos of 12 megapixels. Run from the project's top folder: make bench
+"""
+
+import gzip
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+sys.path += [str(ROOT / "tests"), str(ROOT / "tests/browser")]
+
+import visits  # noqa: E402
+from conftest import furnish, serve  # noqa: E402
+from playwright.sync_api import expect, sync_playwright  # noqa: E402
+from row import row  # noqa: E402
+from static_host import hosted  # noqa: E402
+
+from icon_classifier.site.build import write_site  # noqa: E402
+
+MB = 1 << 20
+PHOTOS = 20
+MBIT = 50  # per second, of the slow connection
+
+
+@contextmanager
+def fresh_page(browser):
+    """A page of a visitor who was never here."""
+    with browser.new_context() as context:
+        yield context.new_page()
+
+
+def measure(browser, address, photos):
+    """The figures of one page, a dict: times in s, memory in MB."""
+    found, buttons, durations = {}, [], []
+    for _ in range(3):
+        with fresh_page(browser) as page:
+            buttons.append(seconds(lambda page=page: visits.open_page(page, address)))
+            classify(page, photos[:1])
+            durations.append(seconds(lambda page=page: classify(page, photos[:1])))
+    found["buttons"], found["prediction"] = statistics.median(buttons), statistics.median(durations)
+    with fresh_page(browser) as page:
+        visits.open_page(page, address)
+        found["twenty"] = seconds(lambda: classify(page, photos))
+        found["memory"] = max(each.memory_full_info().uss for each in renderers()) / MB
+    return found
+
+
+def classify(page, photos):
+    visits.upload(page, *photos)
+    visits.press(page)
+    expect(visits.prediction(page)).to_have_count(len(photos), timeout=120_000)
+
+
+def renderers():
+    """Chromium's processes that run pages."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "--type=renderer" in child.cmdline()]
+
+
+def ready(browser, folder):
+    """The seconds until the model is there, on a slow connection and a first visit."""
+    with hosted(folder, compress=True, rate=MBIT * 1e6 / 8) as host, fresh_page(browser) as page:
+        begin = time.perf_counter()
+        visits.open_page(page, host.url)
+        expect(page.locator(".icon-loading")).to_be_hidden()
+        return time.perf_counter() - begin
+
+
+def sizes(folder):
+    """The megabytes of a first visit: until the buttons work, and all of it; as hosts send them, compressed."""
+    small = [*folder.glob("*.html"), *folder.glob("page-*/*")]
+    small = {path: len(gzip.compress(path.read_bytes())) for path in small}
+    engine = ("classifier.js", "container.js", "ort.js", "prepare.js", "resample.js")
+    usable = sum(size for path, size in small.items() if path.name not in engine)
+    return usable / 1e6, (sum(small.values()) + sum(path.stat().st_size for path in folder.glob("parts/*"))) / 1e6
+
+
+def seconds(action):
+    """The duration of `action`."""
+    begin = time.perf_counter()
+    action()
+    return time.perf_counter() - begin
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        folder = Path(folder)
+        browser = playwright.chromium.launch(**visits.CHROMIUM)
+        photo = Image.effect_noise((400, 300), 60).convert("RGB").resize((4000, 3000))
+        photo.save(folder / "00.jpg", quality=92)
+        photos = [Path(shutil.copy(folder / "00.jpg", folder / f"{i:02}.jpg")) for i in range(1, PHOTOS + 1)]
+        shutil.copytree(ROOT / "export", folder / "export", ignore=shutil.ignore_patterns("site*"))
+        static, _ = write_site(folder / "static", folder / "export")
+        with hosted(static, compress=True) as host:
+            ours = measure(browser, host.url, photos)
+        with serve(furnish(folder), ".venv-page") as address:
+            theirs = measure(browser, address, photos)
+            with fresh_page(browser) as page:
+                _, first = visits.loaded(page, address)
+        usable, whole = sizes(static)
+        slow = ready(browser, static)
+        browser.close()
+    print(f"the static page: {usable:.3f} MB until its buttons work; ready {slow:.2f} s after, at {MBIT} Mbit/s")
+    row("first visit, cold cache: bytes", whole, first, "served", "MB")
+    row("first visit, cold cache: buttons", ours["buttons"], theirs["buttons"], "served", "s")
+    row("12 megapixels: from the photo to the prediction", ours["prediction"], theirs["prediction"], "served", "s")
+    row(f"{PHOTOS} photos of 12 megapixels", ours["twenty"], theirs["twenty"], "served", "s")
+    row(f"memory of the browser's page after {PHOTOS} photos", ours["memory"], theirs["memory"], "served", "MB")
+
+
+if __name__ == "__main__":
+    main()

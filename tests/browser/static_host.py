@@ -1,0 +1,91 @@
+"""A web host for static files on 127.0.0.1, with the faults that real hosts have."""
+
+import gzip
+import threading
+import time
+from contextlib import contextmanager, nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+# As a host without a table of types, and one that takes unknown files for pages. Browsers insist on those of scripts.
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+CHUNK = 1 << 16
+WRONG = {".bin": "text/html", ".webmanifest": "text/plain", ".svg": "image/svg+xml"}
+
+
+class Host:
+    """Serves `folder` at the address `url`, which is a subfolder of its site.
+
+    requests: the paths of all requests so far, relative to the folder. cut: how many of the next responses for parts
+    of the model end in the middle. compress: whether responses are compressed where the browser accepts that.
+    rate: the bytes per second of all responses together, or None for no limit.
+    """
+
+    def __init__(self, folder, compress=False, rate=None):
+        self.folder = folder
+        self.compress = compress
+        self.rate = rate
+        self.line = threading.Lock()  # one response at a time sends, as on a slow connection
+        self.requests = []
+        self.cut = 0
+        host = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                host.respond(self)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/pages/icons/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def respond(self, handler):
+        path = urlsplit(handler.path).path.removeprefix("/pages/icons/")
+        self.requests.append(path)
+        file = self.folder / (path or "index.html")
+        if not file.is_file():
+            return handler.send_error(404)
+        data = file.read_bytes()
+        handler.send_response(200)
+        handler.send_header("Content-Type", (TYPES | WRONG).get(file.suffix, "application/octet-stream"))
+        if self.compress and "gzip" in handler.headers.get("Accept-Encoding", ""):
+            handler.send_header("Content-Encoding", "gzip")
+            data = gzip.compress(data, 1)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        if self.cut and path.startswith("parts/model-"):
+            self.cut -= 1
+            data = data[: len(data) // 2]
+        try:
+            self.send(handler.wfile, data)
+        except OSError:  # the visitor has left
+            pass
+
+    def send(self, file, data):
+        for start in range(0, len(data), CHUNK):
+            chunk = data[start : start + CHUNK]
+            with self.line if self.rate else nullcontext():
+                if self.rate:
+                    time.sleep(len(chunk) / self.rate)
+                file.write(chunk)
+
+    def parts(self):
+        """Return the requests for parts of runtime and model."""
+        return [path for path in self.requests if path.startswith("parts/")]
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@contextmanager
+def hosted(folder, **options):
+    """Serve `folder` as a static page; yield the `Host`."""
+    host = Host(folder, **options)
+    try:
+        yield host
+    finally:
+        host.stop()

@@ -1,0 +1,331 @@
+"""The static page as visitors meet it: on a host, from a disk, without a network, and in place of a full server."""
+
+import json
+import random
+import re
+import shutil
+
+import numpy as np
+import pytest
+import test_page
+from conftest import furnish, serve
+from PIL import Image
+from playwright.sync_api import expect
+from static_host import hosted
+from visits import complaints_of, get, health, images, open_page, prediction, press, until, upload, visit
+
+from icon_classifier.model.card import Card
+from icon_classifier.model.card_text import LIMITS, facts
+from icon_classifier.model.classifier import OOD_REASON, Prediction, load_classifier
+from icon_classifier.page import render
+from icon_classifier.page.page import Upload
+from icon_classifier.server.handlers import NO_SITE
+from icon_classifier.site.build import write_site
+from icon_classifier.site.content import PRIVATE
+
+# What visitors see of the served page, they see here: the same tests, with another `address`.
+SHARED = """
+test_a_visitor_reads_the_right_names test_ways_in test_what_holds_no_picture_is_said
+test_a_link_that_is_dropped_is_answered_and_leads_nowhere test_the_heading_stays_in_its_place_while_the_page_opens
+test_with_the_keyboard_alone test_a_small_file_of_many_pixels_is_made_smaller_too
+test_the_answer_in_words_bars_and_heat test_what_is_none_of_them_is_said test_several_pictures_and_a_table_to_copy
+test_twenty_at_a_time test_axe_finds_nothing_serious visitor page photo""".split()
+globals().update({name: getattr(test_page, name) for name in SHARED})
+
+UNEXPECTED = "Something went wrong in this browser"
+
+
+@pytest.fixture(scope="module")
+def built(site, tmp_path_factory):
+    """The static page of the export: the folder, and the one file."""
+    return write_site(tmp_path_factory.mktemp("static") / "site", site / "export")
+
+
+@pytest.fixture(scope="module")
+def host(built):
+    with hosted(built[0]) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def address(host):
+    return host.url
+
+
+def classify(page, drawing, label="star"):
+    upload(page, drawing(label))
+    press(page)
+    expect(prediction(page)).to_contain_text(f"Prediction: {label}")
+
+
+# The same as the served page
+
+
+def random_prediction(chance):
+    """A prediction with anything in its labels, and with probabilities at which rounding is difficult."""
+    letters = "ab <>&\"'é東👩\n"
+    labels = {"".join(chance.choices(letters, k=chance.randint(1, 9))) for _ in range(chance.randint(2, 12))}
+    ties = [1, 0.95, 0.8, 0.5, 0.0625, 0.3125, 0.00005, 0.00015, 0.0005, 0.9995, 1e-9, 0]
+    shares = sorted((chance.choice([chance.random(), chance.choice(ties)]) for _ in labels), reverse=True)
+    probabilities = dict(zip(sorted(labels), shares, strict=True))
+    label, probability = next(iter(probabilities.items()))
+    is_ood = chance.choice([True, False, None])
+    return Prediction(label, probability, probabilities, is_ood, OOD_REASON if is_ood else "")
+
+
+def rendered(number, prediction, problem):
+    """What the served page shows: the sentence, the figure, and the row of the table."""
+    detects_ood = number % 3 > 0
+    sentence = render.in_a_sentence(prediction, detects_ood)
+    known = None if problem and number % 2 else prediction
+    shown = Upload(f"{number}<\"&'>.png", "blob:x?a&b", problem=problem, prediction=known, sentence=sentence)
+    figure = render.figure(shown.name, shown.address, problem, known, sentence)
+    case = {"name": shown.name, "address": shown.address, "problem": problem, "sentence": sentence}
+    words = {"label": prediction.label, "probability": prediction.probability, "is_ood": prediction.is_ood}
+    words["probabilities"] = list(prediction.probabilities.items())
+    case |= {"words": words, "prediction": words if known else None, "detectsOod": detects_ood, "reason": OOD_REASON}
+    return case, [sentence, figure, list(shown.row())]
+
+
+def test_both_pages_render_the_same(page, built):
+    chance = random.Random(1)
+    cases, expected = zip(
+        *(rendered(i, random_prediction(chance), chance.choice(["", "", "<b>It</b> is 'cut'."])) for i in range(200)),
+        strict=True,
+    )
+    module = next(built[0].glob("page-*")).name
+    found = page.evaluate(
+        """async ([module, cases]) => {
+          const { inASentence, figure, row } = await import(module);
+          return cases.map((each) => [inASentence(each.words, each), figure(each), row(each)]);
+        }""",
+        [f"./{module}/render.js", list(cases)],
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == theirs
+
+
+def test_about_the_model_and_where_pictures_go(page, site):
+    expect(page.get_by_text("Your pictures stay on this device.", exact=True)).to_be_visible()
+    page.locator(".icon-facts summary").click()
+    told = facts(Card.read(site / "export/card.json"))
+    expect(page.locator(".icon-facts li")).to_have_text([*told, *LIMITS, PRIVATE])
+
+
+def test_a_photo_gets_the_prediction_that_python_gives(page, photo, site):
+    upright, path = photo
+    upload(page, path)
+    width, height = page.evaluate(
+        "(({ naturalWidth, naturalHeight }) => [naturalWidth, naturalHeight])(document.querySelector('.icon-card img'))"
+    )
+    assert width < height <= 640, "a thumbnail, upright"
+    press(page)
+    expect(prediction(page)).to_contain_text("Prediction: ")
+    expected = load_classifier(site / "export/export.pkl").predict(upright)
+    name, probability = re.fullmatch("Prediction: (.*); Probability: (.*)", prediction(page).inner_text()).groups()
+    assert name == expected.label and abs(float(probability) - expected.probability) < 0.02
+
+
+def test_large_files_and_files_that_no_browser_reads(page, drawing, tmp_path):
+    Image.open(drawing("star")).convert("RGB").resize((3700, 3700)).save(tmp_path / "star.bmp")
+    (tmp_path / "film.mp4").write_bytes(b"\0\0\0 ftypisom" + bytes(40_000_000))
+    Image.open(drawing("star")).convert("RGB").resize((640, 640)).save(tmp_path / "star.heic")
+    upload(page, tmp_path / "star.bmp", tmp_path / "film.mp4", tmp_path / "star.heic")
+    expect(page.locator(".icon-problem").nth(0)).to_contain_text("not a picture in a supported format")
+    expect(page.locator(".icon-problem").nth(1)).to_contain_text("HEIC photos are not supported here")
+    press(page)
+    expect(prediction(page)).to_contain_text("Prediction: star")
+
+
+# Bad files
+
+
+def bad_files(folder):
+    """Write a hundred damaged files: cut off, with wrong bytes, with wrong headers, and with nothing right at all."""
+    chance = random.Random(2)
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8))
+    good = []
+    for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP"):
+        noise.save(folder / "good", kind)
+        good.append((folder / "good").read_bytes())
+    (folder / "good").unlink()
+    for number in range(100):
+        data = bytearray(good[number % 5])
+        if number % 4 == 0:
+            del data[chance.randrange(len(data)) :]
+        elif number % 4 == 1:
+            for _ in range(9):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+        elif number % 4 == 2:
+            at = chance.randrange(2, 40)
+            data[at : at + 4] = chance.randbytes(4)
+        else:
+            data[chance.randrange(2, 12) :] = chance.randbytes(200)
+        (folder / f"{number:03}.jpg").write_bytes(data)
+    return sorted(folder.iterdir())
+
+
+def test_bad_files_get_a_sentence_and_leave_the_page_alive(page, drawing, tmp_path):
+    files = bad_files(tmp_path)
+    for start in range(0, len(files), 20):
+        upload(page, *files[start : start + 20])
+        press(page)
+        expect(page.locator(".icon-card")).to_have_count(20)
+        expect(page.get_by_role("table")).to_be_visible()
+        assert UNEXPECTED not in page.locator("body").inner_text()
+        remarks = page.locator("td:last-child").all_inner_texts()
+        assert len(remarks) == 20 and page.locator(".icon-problem").count() + prediction(page).count() == 20
+    classify(page, drawing)
+
+
+# Hosts, disks and networks
+
+
+def test_no_request_elsewhere_and_none_for_the_model_a_second_time(browser, built, drawing):
+    """Also where the host compresses what is compressed; and without a network the page still works."""
+    with hosted(built[0], compress=True) as host, browser.new_context() as context:
+        page = context.new_page()
+        complaints, asked = complaints_of(page), []
+        page.on("request", lambda request: asked.append(request.url))
+        open_page(page, host.url)
+        classify(page, drawing)
+        assert len(host.parts()) == len(set(host.parts())) > 1
+        page.evaluate("navigator.serviceWorker.ready.then((it) => it.active.state)")
+        assert until(lambda: page.evaluate("navigator.serviceWorker.controller !== null"), 10)
+        host.requests.clear()
+        open_page(page, host.url)
+        classify(page, drawing, "bell")
+        assert set(host.requests) <= {"service_worker.js"}
+        host.stop()
+        for path in ("", "index.html", "?again"):
+            open_page(page, host.url + path)
+        classify(page, drawing, "heart")
+        assert all(url.startswith((host.url, "blob:", "data:")) for url in asked)
+        assert complaints == []
+
+
+def test_a_new_page_is_shown_at_the_second_load_with_the_model_that_is_there(browser, built, site, drawing, tmp_path):
+    folder, _ = shutil.copytree(built[0], tmp_path / "site"), None
+    with hosted(folder) as host, browser.new_context() as context:
+        page = context.new_page()
+        open_page(page, host.url)
+        page.evaluate("caches.open('icon-classifier /pages/other/ page 1')")  # of another page of the same account
+        classify(page, drawing)
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        shutil.copytree(site / "export", tmp_path / "export", ignore=shutil.ignore_patterns("*.pkl", "site*"))
+        card = Card.read(tmp_path / "export/card.json")
+        labels = [f"the {label}" for label in card.labels]
+        figures = {key: card.figures[key] for key in ("photos", "error") if key in card.figures}
+        Card(labels, card.preprocessing, figures, {}, {}, card.sha256, card.onnx).write(tmp_path / "export/card.json")
+        write_site(folder, tmp_path / "export")
+        host.requests.clear()
+        before = page.evaluate("caches.keys()")
+        open_page(page, host.url)
+        assert until(lambda: page.evaluate("caches.keys()") != before and len(page.evaluate("caches.keys()")) == 3, 20)
+        open_page(page, host.url)
+        expect(page.locator(".icon-about")).to_contain_text("the bell, the heart and the star")
+        upload(page, drawing("star"))
+        press(page)
+        expect(prediction(page)).to_contain_text("Prediction: the star")
+        assert host.parts() == []  # the same parts
+        assert "icon-classifier /pages/other/ page 1" in page.evaluate("caches.keys()")
+
+
+def test_from_a_disk(browser, built, drawing, site):
+    with browser.new_context(viewport={"width": 390, "height": 800}) as context:
+        page = context.new_page()
+        complaints, asked = complaints_of(page), []
+        page.on("request", lambda request: asked.append(request.url))
+        open_page(page, built[1].as_uri())
+        upload(page, drawing("star"), drawing("bell"))
+        press(page)
+        expect(prediction(page).nth(0)).to_contain_text("Prediction: star")
+        expect(prediction(page).nth(1)).to_contain_text("Prediction: bell")
+        expect(page.get_by_role("table")).to_be_visible()
+        plain = images(page)
+        page.locator(".icon-look input").check()
+        assert until(lambda: not set(images(page)) & set(plain), 10)
+        assert {url.partition(":")[0] for url in asked} <= {"file", "blob", "data"}
+        assert [url for url in asked if url.startswith("file")] == [built[1].as_uri()]
+        assert complaints == []
+
+
+def test_broken_download_is_tried_again_and_then_said(browser, built, drawing):
+    with hosted(built[0]) as host, browser.new_context() as context:
+        page = context.new_page()
+        host.cut = 1
+        open_page(page, host.url)
+        classify(page, drawing)
+    with hosted(built[0]) as host, browser.new_context() as context:
+        page = context.new_page()
+        host.cut = 1000
+        open_page(page, host.url)
+        expect(page.locator(".icon-note")).to_contain_text("The model could not be")
+        upload(page, drawing("star"))  # the page works as far as it can
+        press(page)
+        expect(page.get_by_role("status")).to_contain_text("The model could not be")
+        host.cut = 0
+        press(page)
+        expect(prediction(page)).to_contain_text("Prediction: star")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "words"),
+    [
+        ("delete window.DecompressionStream", "This browser is too old for this page."),
+        ("delete window.WebAssembly", "does not run WebAssembly"),
+        ("page.js", "This browser is too old for this page."),
+        ("JavaScript", "This page needs JavaScript"),
+    ],
+)
+def test_browser_that_cannot_run_it_is_told_so(browser, address, drawing, lacks, words):
+    with browser.new_context(java_script_enabled=lacks != "JavaScript") as context:
+        page = context.new_page()
+        if lacks.startswith("delete"):
+            page.add_init_script(lacks)
+        elif lacks == "page.js":  # with syntax that comes after this browser
+            page.route("**/page.js", lambda route: route.fulfill(body="syntax of 2030", content_type="text/javascript"))
+        page.goto(address)
+        expect(page.locator(".icon-note")).to_contain_text(words, use_inner_text=True)
+        if lacks.startswith("delete"):
+            upload(page, drawing("star"))
+            press(page)
+            expect(page.locator(".icon-problem")).to_contain_text(words)
+
+
+# In place of the served page
+
+
+def test_a_full_server_gives_the_static_page(browser, built, site, drawing, tmp_path):
+    furnish(tmp_path)
+    shutil.copytree(site / "export", tmp_path / "export", ignore=shutil.ignore_patterns("*.pkl", "site*"))
+    with serve(tmp_path, ".venv-page", ICON_VISITORS="1") as address, visit(browser, address):
+        static = shutil.copytree(built[0], tmp_path / "export/site")
+        (static / "model.txt").write_text("of an earlier training")
+        assert get(address)[0] == 503 and "try again in a few seconds" in get(address)[2]
+        shutil.copy(built[0] / "model.txt", static)
+        status, _, html = get(address)
+        assert status == 503 and "runs in your browser" in html
+        with browser.new_context() as context:
+            page = context.new_page()
+            complaints = complaints_of(page)
+            page.goto(address)
+            page.wait_for_url(f"{address}site/?full")
+            expect(page.locator(".icon-note")).to_contain_text("no room for more visitors")
+            classify(page, drawing)
+            assert [text for text in complaints if "503" not in text] == []
+        assert health(address)["visitors"] == 1
+        assert {get(f"{address}site/{path}")[0] for path in ("../card.json", "%2e%2e/card.json", "x")} <= {403, 404}
+
+
+def test_the_static_page_as_the_only_one(browser, built, site, drawing, tmp_path):
+    furnish(tmp_path)
+    shutil.copytree(site / "export", tmp_path / "export", ignore=shutil.ignore_patterns("*.pkl", "site*"))
+    options = {"ready": "icons/voila/static/voila.js", "more": "--Voila.base_url=/icons", "ICON_STATIC": "1"}
+    with serve(tmp_path, ".venv-page", **options) as address:
+        assert NO_SITE[1] in get(address + "icons/")[2]
+        shutil.copytree(built[0], tmp_path / "export/site")
+        with visit(browser, address + "icons/") as page:
+            assert page.url == f"{address}icons/site/"
+            classify(page, drawing)
+        assert json.loads(get(address + "icons/healthz")[2])["visitors"] == 0
