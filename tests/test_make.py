@@ -263,7 +263,7 @@ def test_make_train_runs_the_lesson(tmp_path):
     from icon_classifier.training.sample import write_icons
 
     write_icons(tmp_path / "others", ("key", "lock"), per_label=7)
-    args = ["-p", "others", "others", "-p", "per_label", "50", "-p", "size", "32", "-p", "epochs", "2"]
+    args = ["-p", "others", "others", "-p", "per_label", "20", "-p", "size", "32", "-p", "epochs", "2"]
     trained = run("--notebook", str(ROOT / "notebooks/train.ipynb"), *args, cwd=tmp_path)
     assert (trained.returncode, trained.stderr) == (0, ""), trained.stdout + trained.stderr
     steps = ("] Gather", "] Train", "epoch ", "\n0 ", "\n1 ", "] Clean again", "] Export", "Wrong on ")
