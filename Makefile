@@ -41,7 +41,7 @@ review: .venv/ready ## look at the most suspicious photos first, and keep, exclu
 
 test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromium included
 	@$(BIN)/python tests/browser/programs.py
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # The environments. requirements-all.txt is for authors and pins ipywidgets 7 (fastbook does); requirements.txt is
 # what a host installs for the page, with ipywidgets 8. uv installs them in a quarter of pip's time.

@@ -1,5 +1,6 @@
 """Shared fixtures: an export that train.ipynb made from the sample once, and its page, served to a browser."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ import pytest
 from icon_classifier.server.preflight import Failed, procfile, served
 
 ROOT = Path(__file__).parent.parent
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread per process: more of them than processors are slower than one
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A background job ignores Ctrl-C, and so would every program that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -62,10 +65,18 @@ def execute_here(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """Return a folder as on a host: the files of the page, and an export that train.ipynb made from the sample."""
-    folder = tmp_path_factory.mktemp("site")
-    run_notebook(folder)
-    return furnish(folder)
+    """Return a folder as on a host: the files of the page, and an export that train.ipynb made from the sample.
+
+    It is trained once, and each process of pytest-xdist gets a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    trained = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    trained.mkdir(exist_ok=True)
+    with open(trained / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (trained / "export/card.json").exists():
+            run_notebook(trained)
+    return furnish(shutil.copytree(trained, tmp_path_factory.mktemp("site"), dirs_exist_ok=True))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import signal
 import socket
@@ -59,7 +60,11 @@ def runner():
     spec = importlib.util.spec_from_file_location("run", RUN)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield module
+    logging.disable(logging.NOTSET)  # `main` changes this, and the handlers
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def started(*args):
@@ -130,7 +135,6 @@ def test_settings_arrive_as_typed(tmp_path, typed, wanted):
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        ({"EPOCHS": "abc"}, "epochs should be a whole number of at least 1, not 'abc'."),
         ({"EPOCHS": "0"}, "epochs should be a whole number of at least 1, not '0'."),
         (
             {"LABELS": "a, b", "SOURCE": "sample"},
@@ -142,13 +146,30 @@ def test_settings_arrive_as_typed(tmp_path, typed, wanted):
         ),
         ({"LABELS": "311"}, "LABELS needs at least two labels, separated by commas, not only ['311']."),
         ({"LABELS": " , "}, "LABELS needs at least two labels"),
-        ({"NAME": "a, b"}, "There is no variable NAME."),
         ({"ARGS": "-p sizes 3"}, "There is no setting 'sizes'. The settings: source, labels,"),
         ({"ARGS": "-p size large"}, "size should be a number, True, False or None, not 'large'."),
         ({"ARGS": "-p export 'my folder"}, "ARGS cannot be read (No closing quotation): -p export 'my folder"),
     ],
 )
-def test_invalid_setting_is_refused_with_a_reason(typed, sentence):
+def test_invalid_setting_is_refused_with_a_reason(runner, monkeypatch, capsys, typed, sentence):
+    """In this process; what make passes on is tested above."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [str(RUN)])
+    for name, text in typed.items():
+        monkeypatch.setenv(f"TYPED_{name}", text)
+    assert runner.main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert sentence in line
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ({"EPOCHS": "abc"}, "epochs should be a whole number of at least 1, not 'abc'."),
+        ({"NAME": "a, b"}, "There is no variable NAME."),
+    ],
+)
+def test_make_ends_with_the_reason(typed, sentence):
     refused = make("train", **typed)
     assert refused.returncode == 2 and sentence in refused.stderr and "Traceback" not in refused.stderr
     assert len(refused.stderr.splitlines()) <= 2  # the second one is make's
@@ -263,7 +284,7 @@ def test_make_train_runs_the_lesson(tmp_path):
     from icon_classifier.training.sample import write_icons
 
     write_icons(tmp_path / "others", ("key", "lock"), per_label=7)
-    args = ["-p", "others", "others", "-p", "per_label", "50", "-p", "size", "32", "-p", "epochs", "2"]
+    args = ["-p", "others", "others", "-p", "per_label", "20", "-p", "size", "32", "-p", "epochs", "2"]
     trained = run("--notebook", str(ROOT / "notebooks/train.ipynb"), *args, cwd=tmp_path)
     assert (trained.returncode, trained.stderr) == (0, ""), trained.stdout + trained.stderr
     steps = ("] Gather", "] Train", "epoch ", "\n0 ", "\n1 ", "] Clean again", "] Export", "Wrong on ")

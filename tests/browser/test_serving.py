@@ -43,7 +43,8 @@ CAPACITY = 12
 @pytest.fixture(scope="module")
 def address(site):
     # The last test has the real timeouts.
-    more = "--VisitorKernelManager.disconnect_timeout=10 --VisitorKernelManager.connect_timeout=10"
+    more = "--VisitorKernelManager.disconnect_timeout=3 --VisitorKernelManager.connect_timeout=10 "
+    more += "--MappingKernelManager.cull_interval=1"
     with serve(site, ".venv-page", more=more, ICON_VISITORS=str(CAPACITY)) as address:
         assert health(address) == {"visitors": 0, "capacity": CAPACITY, "forked": True}
         yield address
