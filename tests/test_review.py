@@ -9,12 +9,14 @@ import time
 from collections import Counter
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
 
 from icon_classifier.dataset.exclude import exclude, relabel, restore
 from icon_classifier.dataset.manifest import COLUMNS, Manifest
+from icon_classifier.dataset.review.approved import CompareWithApproved
 from icon_classifier.dataset.review.decisions import APPROVE, EXCLUDE, KEEP, RELABEL, Review, ReviewError
 
 LABELS = ("heart", "star")
@@ -144,21 +146,21 @@ def test_order_and_filters(tmp_path):
 
 def test_ten_approved_photos_turn_on_their_check(tmp_path):
     make_dataset(tmp_path, per_label=12)
-    asked = []
-
-    def far(approved):
-        asked.append({label: len(files) for label, files in approved.items()})
-        return [finding("heart/00011.jpg", 0.99, "far from the approved photos")]
-
+    rng = np.random.default_rng(0)
+    features = {file: np.eye(3)[0] + 0.01 * rng.random(3) for file in files(tmp_path)}
+    features["heart/00011.jpg"] = np.eye(3)[2]
+    far = CompareWithApproved(features)
     review = Review(tmp_path, far_from_approved=far)
-    hearts = [number(review, f"heart/{i:05}.jpg") for i in range(10)]
+    hearts = [number(review, f"heart/{i:05}.jpg") for i in range(11)]
     review.decide(hearts[:9], APPROVE)
-    assert asked == [] and review.items[review.view()[0]].file == "heart/00000.jpg"
-    review.decide(hearts[9:], APPROVE)
-    assert asked == [{"heart": 10}] and review.items[review.view()[0]].file == "heart/00011.jpg"
-    review.decide([number(review, "heart/00010.jpg")], APPROVE)
-    assert asked[-1] == {"heart": 11} and len(review.items[review.view()[0]].findings) == 1
-    assert Review(tmp_path, far_from_approved=far).view()[0] == review.view()[0] and asked[-1] == {"heart": 11}
+    assert review.items[review.view()[0]].file == "heart/00000.jpg" and review.checks() == {}
+    for approved in (hearts[9:10], hearts[10:]):
+        review.decide(approved, APPROVE)
+        first = review.items[review.view()[0]]
+        assert first.file == "heart/00011.jpg" and len(first.findings) == 1
+        assert review.evidence(first.findings[0]).decision == APPROVE
+        assert all(item.label == "heart" for item in review.items if item.findings)
+    assert Review(tmp_path, far_from_approved=far).view()[0] == first.number  # after a restart
 
 
 DECIDE = """
