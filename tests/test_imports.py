@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "dataset": {"images", "files", "errors"},
     "page": {"model", "images", "errors"},
     "server": {"page", "model", "images", "shell_channel", "errors"},
-    "training": {"dataset", "model", "images", "errors"},
+    "training": {"dataset", "model", "images", "files", "errors"},
 }
 
 

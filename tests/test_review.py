@@ -22,8 +22,8 @@ from icon_classifier.dataset.review.decisions import APPROVE, EXCLUDE, KEEP, REL
 LABELS = ("heart", "star")
 
 
-def make_dataset(folder, per_label=6, rows=True, names="{i:05}"):
-    """Write a dataset with small photos, all different; `rows`: whether it has a manifest, as gathering writes it."""
+def make_dataset(folder, per_label=6, rows="gathered", names="{i:05}"):
+    """Write a dataset with small photos, all different; `rows`: as in whose manifest; None: it has none."""
     manifest = Manifest(folder) if rows else None
     lines = []
     for label in LABELS:
@@ -31,7 +31,8 @@ def make_dataset(folder, per_label=6, rows=True, names="{i:05}"):
         for i in range(per_label):
             file = f"{label}/{names.format(label=label, i=i)}.jpg"
             Image.new("RGB", (16, 16), (i % 256, i // 256, 200 * (label == "star"))).save(folder / file, quality=95)
-            lines.append(dict(label=label, file=file, url=f"mine/{file}", origin="mine", sha256=file, decision="kept"))
+            link = dict(url=f"mine/{file}", origin="mine") if rows == "gathered" else {}
+            lines.append(dict(label=label, file=file, sha256=file, decision="kept", **link))
     if rows:
         manifest.add(*lines)
     return folder
@@ -56,7 +57,7 @@ def decisions(folder):
     return {item.file: item.decision for item in Review(folder).items if item.decision}
 
 
-@pytest.mark.parametrize("rows", [True, False], ids=["gathered", "added by hand"])
+@pytest.mark.parametrize("rows", ["gathered", "sample", None])
 def test_decisions_move_photos_and_last(tmp_path, rows):
     make_dataset(tmp_path, rows=rows)
     before = files(tmp_path)
@@ -71,6 +72,7 @@ def test_decisions_move_photos_and_last(tmp_path, rows):
     for each in (review, again):
         assert each.counts() == {"": 7, EXCLUDE: 1, RELABEL: 2, KEEP: 1, APPROVE: 1}
         assert each.approved() == {"star": ["star/00004.jpg"]}
+        assert len(each.manifest.rows) == (12 if rows else 5)
         assert each.changes() == [
             "heart: 6 photos, now 3 (1 excluded, 2 moved to star)", "star: 6 photos, now 8 (2 came from heart)"
         ]  # fmt: skip

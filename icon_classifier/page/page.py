@@ -5,7 +5,6 @@ import io
 import logging
 from dataclasses import dataclass, field
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -15,8 +14,10 @@ from ..model.card_text import LIMITS, facts, in_words
 from ..model.classifier import ExportError, Prediction
 from ..model.heatmap import overlay_heatmap
 from . import render
+from .button import Button
 from .decode_lock import decode_lock
 from .preload import find_classifier
+from .table import Table
 from .upload import Photos
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,6 @@ class IconPage:
 
     The parts are widgets. A notebook can arrange them freely and leave some out:
 
-    - style: the CSS of the other parts
     - about: the labels that the export can tell apart
     - label, upload, button: the lesson's own
     - note: progress and messages
@@ -73,16 +73,18 @@ class IconPage:
     - table: a row per image, if there are several
     - facts: the facts of the model card, which unfold
 
+    `css` is the style of all parts; add to it to change it.
+
     Every error becomes a sentence beside its image or in `note`. A visitor never sees a traceback.
     """
 
     def __init__(self, export="export/export.pkl"):
-        self.style = widgets.HTML(f"<style>{files(__package__).joinpath('page.css').read_text()}</style>")
-        self.about, self.note, self.table, self.facts = (widgets.HTML() for _ in range(4))
+        self.about, self.note, self.facts = (widgets.HTML() for _ in range(3))
         self.label = widgets.Label("Show it a picture of one of them, or several:")
-        self.button = widgets.Button(description="Classify Icon", button_style="primary")
+        self.button = Button(description="Classify Icon")
         self.look = widgets.Checkbox(description="Show where the model looked", indent=False)
         self.predictions = widgets.VBox()
+        self.table = Table()
         self._uploads = []
         self._coming = 0  # the number of images that the browser is sending
         self._missing = ""  # why there is no classifier
@@ -98,12 +100,20 @@ class IconPage:
             self._missing = str(error)
             self.about.value = escape(self._missing)
         self.upload = Photos(examples=examples)
-        for part in "style about label upload button note look predictions table facts".split():
+        for part in "about label upload button note look predictions table facts".split():
             getattr(self, part).add_class(f"icon-{part}").add_class("icon-part")
         self._begin(0)
         self.upload.on_msg(self._receive)
         self.button.on_click(self._classify)
         self.look.observe(lambda _change: self._draw(), "value")
+
+    @property
+    def css(self):
+        return self.upload._css
+
+    @css.setter
+    def css(self, css):
+        self.upload._css = css
 
     # Receive images
 
@@ -123,7 +133,7 @@ class IconPage:
             each.widget.close()
         self._uploads = []
         self._coming = min(number, self.upload.most)
-        self.table.value = ""
+        self.table.rows = []
         self.look.layout.display = "none"  # until there is a heatmap to show
         self.look.value = False
         left = number - self._coming
@@ -144,6 +154,8 @@ class IconPage:
         self._kindly(check, new)
         new.draw()
         self._uploads.append(new)
+        if len(self._uploads) == self._coming:
+            self.button.focus()  # before the last image is shown, so that Enter classifies as soon as it is
         self.predictions.children = [each.widget for each in self._uploads]
         if len(self._uploads) == self._coming:
             good = sum(not each.problem for each in self._uploads)
@@ -165,7 +177,7 @@ class IconPage:
             each.draw()
         if waiting:
             several = len(self._uploads) > 1
-            self.table.value = render.table(each.row() for each in self._uploads) if several else ""
+            self.table.rows = [each.row() for each in self._uploads] if several else []
             results = [f"{each.name}: {each.in_words()}" if several else each.in_words() for each in self._uploads]
             self.note.value = ""
             self.upload.said = " ".join(results)

@@ -44,15 +44,6 @@ def bars(probabilities):
     return f'<div class="icon-chart">{"".join(rows)}</div>{more}'
 
 
-def table(rows):
-    """Render `rows` (picture, prediction, probability, remark) as a table with a button that copies it."""
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Picture", "Prediction", "Probability", "Remark"))
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    copy = '<button type="button" class="icon-copy">Copy the table</button>'
-    rows = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'{copy}<div class="icon-rows" role="region" aria-label="Table of predictions" tabindex="0">{rows}</div>'
-
-
 def unfold(title, lines):
     """Render a list of `lines` that unfolds under `title`."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)

@@ -73,7 +73,6 @@ function render({ model, el }) {
       model.send({ name: file.name, address: shown.at(-1) }, undefined, content ? [content] : []);
     }
     progress.textContent = "";
-    document.querySelector(".icon-button")?.focus({ preventScroll: true }); // so that Enter classifies
   }
 
   for (const [button, input] of [[choose, chooser], [camera, lens]]) {
@@ -114,13 +113,6 @@ function render({ model, el }) {
     take(event.dataTransfer.files); // an image from another tab may be a file; a link is none
   });
   on("paste", (event) => typed(event) || take(event.clipboardData.files));
-  on("click", (event) => {
-    const table = event.target.closest?.(".icon-copy")?.parentElement.querySelector("table");
-    if (!table) return;
-    getSelection().selectAllChildren(table);
-    const copied = document.execCommand("copy"); // as a table for spreadsheets; writeText would copy plain text
-    said.textContent = event.target.textContent = copied ? "Copied" : "Selected: now copy it";
-  });
   const speak = () => (said.textContent = model.get("said"));
   model.on("change:said", speak);
 

@@ -23,6 +23,7 @@ class Photos(anywidget.AnyWidget):
     """
 
     _esm = Path(__file__).with_name("upload.js")
+    _css = Path(__file__).with_name("page.css")  # of all parts, because a page without this widget has no use
     examples = traitlets.List().tag(sync=True)
     most = traitlets.Int(20).tag(sync=True)
     said = traitlets.Unicode().tag(sync=True)

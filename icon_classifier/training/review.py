@@ -17,8 +17,8 @@ from ..dataset.review.decisions import Review
 from ..dataset.review.grid import ReviewGrid
 from ..dataset.review.matrix import ConfusionMatrix
 from ..model.compare import Comparison, before_and_after
-from .judge import FrozenFeatures
-from .learn import present
+from .features import FrozenFeatures
+from .split import present
 
 # %% ../../notebooks/library/03_review.ipynb #b16a000a
 def _below(photos, items):

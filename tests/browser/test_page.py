@@ -309,7 +309,10 @@ def test_several_pictures_and_a_table_to_copy(visitor, drawing, tmp_path):
     (tmp_path / "empty.jpg").touch()
     markup = tmp_path / f"{MARKUP}.png".replace("/", "")
     markup.write_text("<html>not found</html>")
+    decoy = "<button class=icon-button tabindex=-1></button><p class=icon-said></p>"
+    page.evaluate("(decoy) => document.body.insertAdjacentHTML('afterbegin', decoy)", decoy)
     upload(page, drawing("star"), cut, heic, tmp_path / "empty.jpg", markup, drawing("bell"))
+    expect(page.get_by_role("button", name="Classify Icon")).to_be_focused()  # a widget stays inside its own element
     problems = page.locator(".icon-problem")
     expect(problems).to_have_count(4)  # before any button is pressed
     for number, words in enumerate(["damaged or incomplete", "HEIC", "empty", "not a picture"]):
@@ -320,6 +323,7 @@ def test_several_pictures_and_a_table_to_copy(visitor, drawing, tmp_path):
     expect(prediction(page).nth(1)).to_contain_text("Prediction: bell")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the phone"
     page.get_by_role("button", name="Copy the table").click()
+    expect(page.locator(".icon-table .icon-said")).to_have_text("Copied")
     rows = [line.split("\t") for line in page.evaluate("navigator.clipboard.readText()").strip().splitlines()]
     assert rows[0] == ["Picture", "Prediction", "Probability", "Remark"] and len(rows) == 7
     assert rows[1][:2] == [drawing("star").name, "star"] and rows[1][2] in prediction(page).nth(0).inner_text()
