@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from icon_classifier.model.card import Card, CardError
 from icon_classifier.model.card_text import facts, model_card
-from icon_classifier.model.compare import CompareError, compare, marks_figure, read_marks
+from icon_classifier.model.compare import CompareError, before_and_after, compare, marks_figure, read_marks
 from icon_classifier.model.statistics import (
     error_figure,
     label_figures,
@@ -235,3 +235,23 @@ def test_rejects_damaged_figures(tmp_path, damage):
     card(0, 5, **damage).write(tmp_path / "card.json")
     with pytest.raises(CardError, match=r"card\.json is damaged: figures"):
         Card.read(tmp_path / "card.json")
+
+
+def test_errors_before_and_after_a_review():
+    """McNemar's test on the photos of both: 9 errors gone and 1 new have p = 0.021; 2 gone and 1 new are chance."""
+    photos = [f"photo {i}" for i in range(40)]
+    before = {photo: i < 9 for i, photo in enumerate(photos)}
+    after = {photo: i == 39 for i, photo in enumerate(photos)} | {"another": True}
+    found = before_and_after(before, after)
+    assert found.differ and (found.only_a, found.only_b) == (9, 1) and f"{found.p_value:.3f}" == "0.021"
+    assert found.difference == pytest.approx(8 / 40)
+    assert str(found).startswith(
+        "The error is lower than before: of the same 40 validation photos, 9 were misclassified before and 1 after "
+        "(errors gone: 9, new: 1; McNemar's exact test, p = 0.021)."
+    )
+    assert str(found).endswith("Left out, because they were measured only once: 1.")
+    assert str(before_and_after(after, before)).startswith("The error is higher than before")
+    few = before_and_after({"a": True, "b": True, "c": False}, {"a": False, "b": False, "c": True})
+    assert not few.differ and str(few).startswith("The errors before and after do not differ significantly")
+    with pytest.raises(CompareError, match="No validation photo was measured both before and after"):
+        before_and_after({"a": True}, {"b": True})

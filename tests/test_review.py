@@ -9,19 +9,21 @@ import time
 from collections import Counter
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
 
 from icon_classifier.dataset.exclude import exclude, relabel, restore
 from icon_classifier.dataset.manifest import COLUMNS, Manifest
+from icon_classifier.dataset.review.approved import CompareWithApproved
 from icon_classifier.dataset.review.decisions import APPROVE, EXCLUDE, KEEP, RELABEL, Review, ReviewError
 
 LABELS = ("heart", "star")
 
 
-def make_dataset(folder, per_label=6, rows=True, names="{i:05}"):
-    """Write a dataset with small photos, all different; `rows`: whether it has a manifest, as gathering writes it."""
+def make_dataset(folder, per_label=6, rows="gathered", names="{i:05}"):
+    """Write a dataset with small photos, all different; `rows`: as in whose manifest; None: it has none."""
     manifest = Manifest(folder) if rows else None
     lines = []
     for label in LABELS:
@@ -29,7 +31,8 @@ def make_dataset(folder, per_label=6, rows=True, names="{i:05}"):
         for i in range(per_label):
             file = f"{label}/{names.format(label=label, i=i)}.jpg"
             Image.new("RGB", (16, 16), (i % 256, i // 256, 200 * (label == "star"))).save(folder / file, quality=95)
-            lines.append(dict(label=label, file=file, url=f"mine/{file}", origin="mine", sha256=file, decision="kept"))
+            link = dict(url=f"mine/{file}", origin="mine") if rows == "gathered" else {}
+            lines.append(dict(label=label, file=file, sha256=file, decision="kept", **link))
     if rows:
         manifest.add(*lines)
     return folder
@@ -54,7 +57,7 @@ def decisions(folder):
     return {item.file: item.decision for item in Review(folder).items if item.decision}
 
 
-@pytest.mark.parametrize("rows", [True, False], ids=["gathered", "added by hand"])
+@pytest.mark.parametrize("rows", ["gathered", "sample", None])
 def test_decisions_move_photos_and_last(tmp_path, rows):
     make_dataset(tmp_path, rows=rows)
     before = files(tmp_path)
@@ -69,6 +72,7 @@ def test_decisions_move_photos_and_last(tmp_path, rows):
     for each in (review, again):
         assert each.counts() == {"": 7, EXCLUDE: 1, RELABEL: 2, KEEP: 1, APPROVE: 1}
         assert each.approved() == {"star": ["star/00004.jpg"]}
+        assert len(each.manifest.rows) == (12 if rows else 5)
         assert each.changes() == [
             "heart: 6 photos, now 3 (1 excluded, 2 moved to star)", "star: 6 photos, now 8 (2 came from heart)"
         ]  # fmt: skip
@@ -144,21 +148,21 @@ def test_order_and_filters(tmp_path):
 
 def test_ten_approved_photos_turn_on_their_check(tmp_path):
     make_dataset(tmp_path, per_label=12)
-    asked = []
-
-    def far(approved):
-        asked.append({label: len(files) for label, files in approved.items()})
-        return [finding("heart/00011.jpg", 0.99, "far from the approved photos")]
-
+    rng = np.random.default_rng(0)
+    features = {file: np.eye(3)[0] + 0.01 * rng.random(3) for file in files(tmp_path)}
+    features["heart/00011.jpg"] = np.eye(3)[2]
+    far = CompareWithApproved(features)
     review = Review(tmp_path, far_from_approved=far)
-    hearts = [number(review, f"heart/{i:05}.jpg") for i in range(10)]
+    hearts = [number(review, f"heart/{i:05}.jpg") for i in range(11)]
     review.decide(hearts[:9], APPROVE)
-    assert asked == [] and review.items[review.view()[0]].file == "heart/00000.jpg"
-    review.decide(hearts[9:], APPROVE)
-    assert asked == [{"heart": 10}] and review.items[review.view()[0]].file == "heart/00011.jpg"
-    review.decide([number(review, "heart/00010.jpg")], APPROVE)
-    assert asked[-1] == {"heart": 11} and len(review.items[review.view()[0]].findings) == 1
-    assert Review(tmp_path, far_from_approved=far).view()[0] == review.view()[0] and asked[-1] == {"heart": 11}
+    assert review.items[review.view()[0]].file == "heart/00000.jpg" and review.checks() == {}
+    for approved in (hearts[9:10], hearts[10:]):
+        review.decide(approved, APPROVE)
+        first = review.items[review.view()[0]]
+        assert first.file == "heart/00011.jpg" and len(first.findings) == 1
+        assert review.evidence(first.findings[0]).decision == APPROVE
+        assert all(item.label == "heart" for item in review.items if item.findings)
+    assert Review(tmp_path, far_from_approved=far).view()[0] == first.number  # after a restart
 
 
 DECIDE = """

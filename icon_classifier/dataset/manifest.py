@@ -272,7 +272,7 @@ def _key(row):
 
 def _photo_key(row):
     """Return what identifies the photo of `row`, whatever is decided about it; None if it has no photo."""
-    has_photo = row["decision"] in WITH_PHOTO and row["sha256"] and row["url"]
+    has_photo = row["decision"] in WITH_PHOTO and row["sha256"]
     return (*_key(row), row["sha256"]) if has_photo else None
 
 

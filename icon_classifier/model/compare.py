@@ -78,20 +78,15 @@ def before_and_after(before, after):
     wrong = [sum(bool(errors[photo]) for photo in photos) for errors in (before, after)]
     p_value = mcnemar(gone, new)
     differ = p_value < SIGNIFICANCE_LEVEL
-    verdict = (
-        f"The error is {'lower' if new < gone else 'higher'} than before"
-        if differ
-        else "The errors do not differ significantly"
-    )
-    left_out = len(before.keys() | after.keys()) - len(photos)
+    verdict = "The errors before and after do not differ significantly"
+    if differ:
+        verdict = f"The error is {'lower' if new < gone else 'higher'} than before"
     sentence = (
         f"{verdict}: of the same {len(photos)} validation photos, {wrong[0]} were misclassified before and {wrong[1]} "
-        f"after ({gone} errors are gone and {new} are new; McNemar's exact test, p = {p_value:.2g})."
+        f"after (errors gone: {gone}, new: {new}; McNemar's exact test, p = {p_value:.2g})."
     )
-    if left_out:
-        sentence += (
-            f" {left_out} other photos were measured only once, because the review has changed what is validated."
-        )
+    if left_out := len(before.keys() | after.keys()) - len(photos):
+        sentence += f" Left out, because they were measured only once: {left_out}."
     rate = (wrong[0] - wrong[1]) / len(photos)
     return Comparison(differ, rate, sentence, p_value=p_value, only_a=gone, only_b=new)
 

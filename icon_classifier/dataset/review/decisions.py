@@ -71,8 +71,8 @@ class Review:
 
     photos: the folder of the dataset. findings: of the checks; see checks.photo.Finding.
     valid: the files (below the dataset) that are for validation, if no folders train and valid say so.
-    far_from_approved: None, or called with {label: approved files} and returns `Finding`s. It is called as soon as a
-    label has `MIN_APPROVED` approved photos, and when photos are approved after that.
+    far_from_approved: None, or called with the items and returns `Finding`s; see approved.CompareWithApproved. It is
+    called as soon as a label has `MIN_APPROVED` approved photos, and when photos are approved after that.
 
     `items` keeps its order, so that an index in it means the same photo. Several processes can review one dataset.
     """
@@ -259,9 +259,9 @@ class Review:
 
     def _recheck(self):
         """Find the photos that are far from the approved ones. The order changes in views that are made after that."""
-        approved = {label: files for label, files in self.approved().items() if len(files) >= MIN_APPROVED}
-        if approved and self._far_from_approved:
-            findings = self._far_from_approved(approved)
+        enough = any(len(files) >= MIN_APPROVED for files in self.approved().values())
+        if enough and self._far_from_approved:
+            findings = self._far_from_approved(self.items)
             names = {finding.check for finding in findings}
             for item in self.items:
                 item.findings = [finding for finding in item.findings if finding.check not in names]

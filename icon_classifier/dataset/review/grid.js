@@ -57,6 +57,7 @@ function render({ model, el }) {
   let page = 0;
   let at = 0; // the position of the current photo in the view
   let anchor = 0; // the other end of the selection
+  let startsRange = false; // whether the next photo is the first of a selection
   let focusWhenShown = false;
   let waiting = null; // the timer of a decision that was not answered yet
 
@@ -65,7 +66,7 @@ function render({ model, el }) {
   const bar = filters(model, send);
   const summary = element("p", { className: "review-summary" });
   const only = element("p", { className: "review-only", hidden: true });
-  const range = button("Select several", () => setRange(range.ariaPressed !== "true"), { "aria-pressed": "false" });
+  const range = button("Select several", () => setRange(range.ariaPressed !== "true"), { "aria-pressed": "false", title: "Choose the first and the last photo" });
   const undo = button("Undo", () => decide({ undo: true }));
   const help = element("details", {}, {}, element("summary", { textContent: "Keys" }), element("p", { textContent: HELP }));
   if (labels.length < 11) {
@@ -140,7 +141,7 @@ function render({ model, el }) {
   function card(item, position) {
     const row = element("div", { className: "review-card" }, { role: "row", "aria-rowindex": position + 1 });
     row.position = position;
-    row.addEventListener("focusin", () => row.position !== at && select(position, range.ariaPressed === "true"));
+    row.addEventListener("focusin", () => (position !== at || startsRange) && select(position, range.ariaPressed === "true"));
     row.addEventListener("click", (event) => event.target.closest("button, select") || select(position, event.shiftKey || range.ariaPressed === "true"));
     const photo = element("figure", {}, {});
     photo.append(picture(item.image, "cannot be shown"));
@@ -199,12 +200,14 @@ function render({ model, el }) {
 
   function setRange(on) {
     range.ariaPressed = String(on);
+    startsRange = on;
     if (!on) select(at, false);
   }
 
   function select(position, extend) {
     at = position;
-    if (!extend) anchor = position;
+    if (!extend || startsRange) anchor = position;
+    startsRange = false;
     mark();
   }
 

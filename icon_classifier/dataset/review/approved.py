@@ -1,0 +1,30 @@
+"""Compare the photos of a review with those that were approved in it."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+
+from ..checks.approved import FarFromApproved
+from .decisions import APPROVE, EXCLUDE, MIN_APPROVED
+
+
+class CompareWithApproved:
+    """Finds photos that are far from the approved photos of their label, once a label has `MIN_APPROVED` of them.
+
+    features: {file below the dataset: its features, of a network}. Photos without features are left out.
+    """
+
+    def __init__(self, features):
+        self.features = features
+
+    def __call__(self, items):
+        """Return the `Finding`s about `items`, those of a `Review`."""
+        items = [item for item in items if item.found_as in self.features and item.decision != EXCLUDE]
+        counts = Counter(item.label for item in items if item.decision == APPROVE)
+        approved = {item.found_as for item in items if item.decision == APPROVE and counts[item.label] >= MIN_APPROVED}
+        if not approved:
+            return []
+        features = np.array([self.features[item.found_as] for item in items])
+        photos = [SimpleNamespace(file=item.found_as, label=item.label) for item in items]
+        return FarFromApproved(features, approved).find(photos)

@@ -1,0 +1,236 @@
+"""The review in the real Voila and a real Chromium: keyboard, clicks, undo, two tabs, and a kernel that is killed."""
+
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import ROOT, python, serve
+from playwright.sync_api import expect
+from test_review import decisions, finding, make_dataset
+from visits import complaints_of, kernels, server_of
+
+from icon_classifier.dataset.checks.photo import Finding
+from icon_classifier.dataset.review.findings import write_findings
+
+LINE = f"voila {ROOT / 'notebooks/review.ipynb'} --Voila.ip=localhost --port=$PORT --no-browser"
+FOUND = [  # the most suspicious photos of the dataset, in this order
+    (
+        "heart/00005.jpg",
+        "It resembles star (97 %) more than heart (2 %).",
+        dict(suggested="relabel", other_label="star"),
+    ),
+    ("star/00007.jpg", "It shows the same as star/00008.jpg: 2 of 64 bits differ.", dict(evidence="star/00008.jpg")),
+    ("heart/00009.jpg", "It has only 20 x 20 pixels; less than 32 show little.", dict(suggested="exclude")),
+]
+
+
+def furnish_review(folder, per_label):
+    """Write a dataset and its findings to `folder`/photos."""
+    shutil.copy(ROOT / "voila.json", folder)
+    photos = make_dataset(folder / "photos", per_label)
+    checks = ("looks mislabelled", "duplicates", "degenerate")
+    found = [
+        finding(file, 0.9 - 0.1 * i, checks[i], **{"sentence": sentence, **options})
+        for i, (file, sentence, options) in enumerate(FOUND)
+    ]
+    write_findings(photos, [Finding(**vars(each)) for each in found])
+    return photos
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return furnish_review(tmp_path_factory.mktemp("review"), 1000)
+
+
+@pytest.fixture(scope="module")
+def address(photos):
+    with serve(photos.parent, ".venv", LINE, REVIEW_PHOTOS=str(photos)) as address:
+        yield address
+
+
+@pytest.fixture
+def tab(browser, address):
+    """Opens the review in a tab; whatever the browser complains about fails the test."""
+    contexts, complaints = [], []
+
+    def open_with(**options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        complaints.append(complaints_of(page))
+        page.goto(address, wait_until="commit", timeout=90_000)
+        shown(page)
+        return page
+
+    yield open_with
+    for context in contexts:
+        context.close()
+    assert [text for each in complaints for text in each] == []
+
+
+def shown(page):
+    """Wait until photos are shown; they are all decoded."""
+    page.wait_for_function("() => document.querySelector('.review-card img')?.naturalWidth > 0", timeout=90_000)
+
+
+def card(page, position):
+    return page.locator(f".review-card[aria-rowindex='{position + 1}']")
+
+
+def said(page):
+    return page.get_by_role("status")
+
+
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def focused(page):
+    return page.evaluate("document.activeElement.position")
+
+
+def test_decisions_with_the_keyboard(tab, photos):
+    page = tab()
+    expect(page.locator(".review-card")).to_have_count(30)
+    for position, (_, sentence, _) in enumerate(FOUND):  # most suspicious first, with the reason
+        expect(card(page, position)).to_contain_text(sentence)
+    expect(card(page, 0).locator("img")).to_have_count(2)  # a photo of the other label beside it
+    card(page, 0).focus()
+    press(page, "Enter")  # as suggested
+    expect(card(page, 0)).to_contain_text("relabelled")
+    expect(said(page)).to_contain_text("relabelled as star")
+    press(page, "k", "x", "a")
+    for position, word in ((1, "kept"), (2, "excluded"), (3, "approved")):
+        expect(card(page, position)).to_contain_text(word)
+    assert focused(page) == 4
+    press(page, "2")  # the second label
+    expect(card(page, 4)).to_contain_text("relabelled")
+    press(page, "Shift+ArrowRight", "Shift+ArrowRight")
+    expect(page.locator("[aria-selected=true]")).to_have_count(3)
+    press(page, "x")
+    expect(said(page)).to_have_text("3 photos: excluded.")
+    made = decisions(photos)
+    assert len(made) == 8 and sorted(made.values()) == sorted(["relabel"] * 2 + ["keep", "approve"] + ["exclude"] * 4)
+    press(page, "u")  # the range at once
+    expect(said(page)).to_have_text("Undone: 3 photos.")
+    assert len(decisions(photos)) == 5
+    for left in (4, 3, 2, 1, 0):
+        press(page, "u")
+        expect(page.locator(".review-summary")).to_contain_text(f"{left} of 2000 photos decided")
+    press(page, "u")
+    expect(said(page)).to_have_text("There is nothing to undo.")
+    assert decisions(photos) == {}
+    # other pages; a selection can reach from one to another
+    card(page, 29).focus()
+    press(page, "Shift+ArrowRight")
+    expect(page.locator(".review-pages")).to_contain_text("Page 2 of 67; 2 photos selected")
+    expect(card(page, 30)).to_be_focused()
+    press(page, "x")
+    expect(said(page)).to_have_text("2 photos: excluded.")
+    press(page, "u")
+    expect(said(page)).to_have_text("Undone: 2 photos.")
+
+
+def test_decisions_with_clicks_and_filters(tab, photos):
+    page = tab(viewport={"width": 390, "height": 800}, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the review is wider than the phone"
+    card(page, 0).get_by_role("button", name="Label star").tap()
+    card(page, 2).get_by_role("button", name="Exclude").tap()
+    expect(page.locator(".review-summary")).to_contain_text("2 of 2000 photos decided · 1 excluded · 1 relabelled")
+    page.get_by_role("button", name="Select several").tap()
+    card(page, 4).locator("img").first.tap()
+    card(page, 6).get_by_role("button", name="Keep").tap()
+    expect(page.locator(".review-summary")).to_contain_text("5 of 2000 photos decided · 3 kept")
+    page.get_by_role("combobox", name="Reason").select_option("duplicates")
+    expect(page.locator(".review-card")).to_have_count(1)
+    page.get_by_role("combobox", name="Reason").select_option("")
+    page.get_by_role("combobox", name="Show").select_option("exclude")
+    expect(page.locator(".review-card")).to_have_count(1)
+    card(page, 0).get_by_role("button", name="Keep").tap()  # an excluded photo comes back
+    expect(card(page, 0)).to_contain_text("kept")
+    assert (photos / FOUND[2][0]).exists()
+    page.get_by_role("button", name="Undo").tap()
+    expect(card(page, 0)).to_contain_text("excluded")
+    page.get_by_role("combobox", name="Show").select_option("")
+    page.get_by_role("combobox", name="Label").select_option("star")
+    expect(page.locator(".review-card .review-label").first).to_contain_text("star")
+    for left in (2, 1, 0):
+        page.get_by_role("button", name="Undo").tap()
+        expect(page.locator(".review-summary")).to_contain_text(f"{left} of 2000 photos decided")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(tab, scheme):
+    page = tab(color_scheme=scheme)
+    card(page, 0).focus()
+    press(page, "x")
+    expect(card(page, 0)).to_contain_text("excluded")
+    page.get_by_text("Keys", exact=True).click()
+    found = Axe().run(page, context=".icon-review").response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+    press(page, "u")
+    expect(said(page)).to_have_text("Undone: 1 photo.")
+    card(page, 1).focus()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_two_tabs(tab, photos):
+    """Each sees what the other decided as soon as it does something; both undo only their own."""
+    one, two = tab(), tab()
+    card(one, 0).focus()
+    press(one, "x")
+    expect(card(one, 0)).to_contain_text("excluded")
+    card(two, 1).focus()
+    press(two, "x")
+    expect(two.locator(".review-summary")).to_contain_text("2 of 2000 photos decided · 2 excluded")
+    press(one, "u")
+    expect(said(one)).to_have_text("Undone: 1 photo.")
+    assert decisions(photos) == {FOUND[1][0]: "exclude"}
+    card(one, 1).get_by_role("button", name="Keep").click()  # the later decision counts
+    expect(card(one, 1)).to_contain_text("kept")
+    press(two, "u")
+    expect(said(two)).to_contain_text("Another tab has decided")
+    press(one, "u")
+    expect(card(one, 1)).to_contain_text("excluded")
+    card(one, 1).get_by_role("button", name="Keep").click()
+    expect(card(one, 1)).to_contain_text("kept")
+    assert decisions(photos) == {FOUND[1][0]: "keep"}
+
+
+def test_a_killed_kernel_loses_no_decision(tab, address, photos):
+    before = len(decisions(photos))
+    page = tab()
+    card(page, 0).focus()
+    for position in range(50):
+        expect(card(page, position)).to_be_focused()
+        press(page, "x")
+        expect(page.locator(".review-summary")).to_contain_text(f"{before + position + 1} of 2000 photos decided")
+    for kernel in kernels(server_of(address)):
+        kernel.kill()
+    assert list(decisions(photos).values()).count("exclude") == 50
+    page.context.close()
+    again = tab()
+    expect(again.locator(".review-summary")).to_contain_text(f"{before + 50} of 2000 photos decided")
+    assert "excluded" not in card(again, 0).inner_text()  # it continues where it was
+
+
+def test_ipywidgets_8(browser, tmp_path):
+    """As on Kaggle and in a new JupyterLab. The page's environment lacks the library that locks the manifest."""
+    version = python("-c", "import ipywidgets; print(ipywidgets.__version__)", environment=".venv-page").stdout
+    assert version.startswith("8.")
+    photos = furnish_review(tmp_path, 20)
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library/filelock").symlink_to(Path(find_spec("filelock").origin).parent)
+    path = f"{ROOT}:{tmp_path / 'library'}"
+    with serve(tmp_path, ".venv-page", LINE, REVIEW_PHOTOS=str(photos), PYTHONPATH=path) as address:
+        with browser.new_context() as context:
+            page = context.new_page()
+            page.goto(address, wait_until="commit", timeout=90_000)
+            shown(page)
+            card(page, 0).focus()
+            press(page, "x", "k", "u")
+            expect(page.locator(".review-summary")).to_have_text(re.compile("^1 of 40 photos decided"))
+    assert decisions(photos) == {FOUND[0][0]: "exclude"}
