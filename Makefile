@@ -71,6 +71,9 @@ lock: .venv/ready ## compile the pins from pyproject.toml anew
 	$(UV) compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
 	  --custom-compile-command "make lock" --output-file requirements-all.txt
 
+runtime: .venv/ready ## make the static page's runtime anew from npm's package, and compare it with the vendored one
+	@$(BIN)/python -m icon_classifier.site.vendor
+
 notebooks: .venv/ready ## export the chapters, run all notebooks anew and keep their outputs
 	$(BIN)/nbdev-export
 	PATH=$(BIN):$$PATH $(BIN)/nbdev-test --n-workers 1 --save notebooks/library
