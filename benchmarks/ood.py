@@ -25,7 +25,8 @@ from fastai.vision import all as fv
 from PIL import Image, ImageOps
 
 from icon_classifier.model.network import Network
-from icon_classifier.training.judge import auroc_figure, fit_ood_detector, fit_threshold, layers_and_scores
+from icon_classifier.training.features import layers_and_scores
+from icon_classifier.training.ood import auroc_figure, fit_ood_detector, fit_threshold
 from icon_classifier.training.sample import OTHERS, UNSEEN, make_sample, write_icons
 
 OURS = "this package"

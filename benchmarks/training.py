@@ -25,7 +25,7 @@ from fastai.vision.all import (
 from PIL import Image
 from row import row
 
-from icon_classifier.training.learn import Timing
+from icon_classifier.training.timing import Timing
 
 TURNS = 3
 GPU = torch.cuda.is_available()

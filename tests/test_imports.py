@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "page": {"model", "images", "errors"},
     "site": {"page", "model", "files", "errors"},
     "server": {"page", "model", "images", "shell_channel", "errors"},
-    "training": {"dataset", "model", "images", "errors"},
+    "training": {"dataset", "model", "images", "files", "errors"},
 }
 
 

@@ -80,7 +80,8 @@ def planted(photos, item, batch, arch, images):
     from fastai.vision import all as fv
 
     from icon_classifier.model.network import Network, parts
-    from icon_classifier.training.judge import features_and_scores, fit_ood_detector, layers_and_scores
+    from icon_classifier.training.features import features_and_scores, layers_and_scores
+    from icon_classifier.training.ood import fit_ood_detector
 
     block = fv.DataBlock(
         (fv.ImageBlock, fv.CategoryBlock),

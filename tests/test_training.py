@@ -16,8 +16,9 @@ from standin.photos import icon
 
 from icon_classifier.__main__ import main
 from icon_classifier.model.card import Card, sha256_of
+from icon_classifier.training.failures import ExportFolderError, check_export
 from icon_classifier.training.gather import PhotosError
-from icon_classifier.training.learn import ExportFolderError, LabelSplitter, check_export
+from icon_classifier.training.split import LabelSplitter
 from icon_classifier.training.train import DRAWINGS, PHOTOGRAPHS, _dataloaders, _fit
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}

@@ -16,7 +16,7 @@ from standin.textures import LABELS, render, write_textures
 from torchvision.models import get_model_weights
 
 from icon_classifier.model.classifier import load_classifier
-from icon_classifier.training.learn import WeightsError, pretrained_weights
+from icon_classifier.training.weights import WeightsError, pretrained_weights
 
 
 @pytest.fixture(scope="module")

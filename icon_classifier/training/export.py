@@ -33,7 +33,8 @@ from ..model.learner import TOLERANCE, after_opening, called, difference_from_fa
 from ..model.network import Network
 from ..model.preprocessing import prepare
 from ..model.statistics import error_figure, label_figures
-from .learn import CHECKPOINT, present, split_hash
+from .resume import CHECKPOINT
+from .split import present, split_hash
 
 # %% ../../notebooks/library/06_export.ipynb #b74856cb
 class CompileError(IconClassifierError, RuntimeError):

@@ -21,13 +21,19 @@ from ..dataset.links import SourceError
 from ..errors import IconClassifierError
 from ..model.card import Card
 from ..model.card_text import learning_curve_in_words
+from .calibrate import calibrate
 from .clean import exclude
+from .early_look import early_look
 from .export import finish_export
+from .failures import check_export, explain_broken_photos, explain_write_errors
 from .gather import count_photos, fit_batch_size, gather_from, split_of_its_own
-from .judge import calibrate, early_look, fit_ood_detector, learning_curve
-from .learn import (
-    LabelSplitter, Resume, Timing, check_export, photos_in_words, pretrained_weights, writing_in_words)
+from .learning_curve import learning_curve
+from .ood import fit_ood_detector
+from .resume import Resume
 from .sample import OTHERS, UNSEEN, make_sample, write_icons
+from .split import LabelSplitter
+from .timing import Timing
+from .weights import pretrained_weights
 
 # %% ../../notebooks/library/07_train.ipynb #22b74f3a
 @contextmanager
@@ -120,7 +126,7 @@ def _epoch_line(learn):
 # %% ../../notebooks/library/07_train.ipynb #17311685
 def _fit(learn, pretrained, epochs, cbs):
     "Fine-tune or train from scratch, and print a line per epoch"
-    with on_all_processes(learn), photos_in_words(learn.dls), learn.no_bar(), \
+    with on_all_processes(learn), explain_broken_photos(learn.dls), learn.no_bar(), \
          contextmanager(replacing_yield)(learn, 'logger', _epoch_line(learn)):
         if pretrained: learn.fine_tune(epochs, cbs=cbs)
         else: learn.fit_one_cycle(epochs, 2e-3, cbs=cbs)
@@ -137,7 +143,7 @@ def _train_network(learn, export, arch, seed, settings):
 # %% ../../notebooks/library/07_train.ipynb #17311686
 def _look_early(learn, photos):
     "Print what linear heads on frozen features can tell before training, and return it"
-    with photos_in_words(learn.dls): look = early_look(learn)
+    with explain_broken_photos(learn.dls): look = early_look(learn)
     print(look)
     curve = learning_curve(look.features, folds=0 if split_of_its_own(photos) else 5)
     print(learning_curve_in_words(curve))
@@ -149,10 +155,10 @@ def _export(learn, export, photos, others, **training):
     if source == 'sample' and not others:
         others = photos.parent/'.others'
         write_icons(others, OTHERS, UNSEEN, per_label=18)
-    with photos_in_words(learn.dls):
+    with explain_broken_photos(learn.dls):
         calibration = calibrate(learn)
         ood = fit_ood_detector(learn, get_image_files(others) if others else None)
-    with writing_in_words(export):
+    with explain_write_errors(export):
         learn.export((export/'export.pkl.part').absolute())
         return finish_export(learn, export, calibration=calibration, ood=ood, photos=photos,
                              examples=source == 'sample', **training)

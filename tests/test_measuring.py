@@ -1,4 +1,4 @@
-"""Test judge.py: linear heads on synthetic features, and measuring on a test folder."""
+"""Test the chapters 05: linear heads on synthetic features, test folders, and the size of the OOD detector."""
 
 import hashlib
 import shutil
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from fastai.vision import all as fv
 from PIL import Image
 from torch import nn
@@ -14,20 +15,19 @@ from torch import nn
 from icon_classifier.model.card import Card
 from icon_classifier.model.classifier import load_classifier
 from icon_classifier.model.statistics import error_figure
-from icon_classifier.training import judge
-from icon_classifier.training.export import add_figures
-from icon_classifier.training.judge import (
-    FrozenFeatures,
-    JudgeError,
+from icon_classifier.training.early_look import (
     cross_validate,
     early_look,
-    frozen_features,
-    learning_curve,
-    measure_test,
+    head_probabilities,
     out_of_sample,
-    read_test_folder,
     show_suspicious,
+    stratified_folds,
 )
+from icon_classifier.training.export import add_figures
+from icon_classifier.training.features import FrozenFeatures, MeasureError, _scaled, frozen_features
+from icon_classifier.training.learning_curve import _expected_error, learning_curve
+from icon_classifier.training.ood import MAX_OOD_NUMBERS, _summarize
+from icon_classifier.training.test_folder import measure_test, read_test_folder
 
 
 def synthetic(counts, spread, seed=0, size=40, train_share=0.8):
@@ -35,7 +35,7 @@ def synthetic(counts, spread, seed=0, size=40, train_share=0.8):
     rng = np.random.default_rng(seed)
     targets = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     centres = rng.normal(size=(len(counts), size))
-    values = judge._scaled(centres[targets] + spread * rng.normal(size=(len(targets), size)))
+    values = _scaled(centres[targets] + spread * rng.normal(size=(len(targets), size)))
     labels = tuple(f"label {i}" for i in range(len(counts)))
     items = [f"{i}.jpg" for i in range(len(targets))]
     return FrozenFeatures(items, targets, values, int(len(targets) * train_share), labels, True)
@@ -44,7 +44,7 @@ def synthetic(counts, spread, seed=0, size=40, train_share=0.8):
 def test_folds_are_stratified():
     """The sizes of the folds differ by at most one, in total and per label."""
     targets = np.repeat(np.arange(4), (23, 10, 4, 1))
-    fold = judge._folds(targets, 5, np.random.default_rng(0))
+    fold = stratified_folds(targets, 5, np.random.default_rng(0))
     assert np.ptp(np.bincount(fold, minlength=5)) <= 1
     for label in range(4):
         assert np.ptp(np.bincount(fold[targets == label], minlength=5)) <= 1
@@ -55,7 +55,7 @@ def test_no_photo_is_predicted_by_a_head_trained_on_it():
     features = synthetic([150, 150], spread=1)
     features.targets = np.random.default_rng(1).permutation(features.targets)
     everything = np.arange(300)
-    assert (judge._head_probabilities(features, everything, everything).argmax(1) == features.targets).mean() > 0.6
+    assert (head_probabilities(features, everything, everything).argmax(1) == features.targets).mean() > 0.6
     assert 0.4 < cross_validate(features)["rate"] < 0.65
 
 
@@ -126,7 +126,7 @@ def test_learning_curve_shows_whether_photos_help(folds):
 
 def test_expected_error_follows_the_power_law():
     def expected(*rates):
-        return judge._expected_error([{"rate": rate} for rate in rates])
+        return _expected_error([{"rate": rate} for rate in rates])
 
     assert expected(0.16, 0.08, 0.04) == pytest.approx(0.02)
     assert expected(0.1, 0.1, 0.1) == 0.1 and expected(0.1, 0.1, 0.2) == 0.2 and expected(0, 0, 0) == 0
@@ -143,7 +143,7 @@ def test_labels_with_few_photos(counts):
 
 
 def test_rejects_learning_curve_without_validation_photos():
-    with pytest.raises(JudgeError, match="no validation photos"):
+    with pytest.raises(MeasureError, match="no validation photos"):
         learning_curve(synthetic([10, 10], spread=1, train_share=1))
 
 
@@ -192,7 +192,7 @@ def test_rejects_trained_network(learn):
     with learn.no_bar(), learn.no_logging():
         learn.fit(1)
     for call in (frozen_features, early_look, cross_validate, learning_curve):
-        with pytest.raises(JudgeError, match=r"trained on these photos.*Create it again"):
+        with pytest.raises(MeasureError, match=r"trained on these photos.*Create it again"):
             call(learn)
 
 
@@ -231,16 +231,16 @@ def test_test_folder_is_measured(photos, tmp_path):
 def test_rejects_unsuitable_test_folders(photos, tmp_path):
     shutil.copytree(photos, tmp_path / "test")
     (tmp_path / "test/red").rename(tmp_path / "test/green")
-    with pytest.raises(JudgeError, match=r"test has folders named green, but .* are blue, red\. Rename"):
+    with pytest.raises(MeasureError, match=r"test has folders named green, but .* are blue, red\. Rename"):
         measure_test(ColourClassifier(), tmp_path / "test")
-    with pytest.raises(JudgeError, match="There is no test folder"):
+    with pytest.raises(MeasureError, match="There is no test folder"):
         read_test_folder(tmp_path / "none", ColourClassifier.labels)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(JudgeError, match="contains no photos"):
+    with pytest.raises(MeasureError, match="contains no photos"):
         measure_test(ColourClassifier(), tmp_path / "empty")
     (tmp_path / "bad/red").mkdir(parents=True)
     (tmp_path / "bad/red/1.jpg").write_bytes(b"no image")
-    with pytest.raises(JudgeError, match="no photo to measure on: 1 cannot be read"):
+    with pytest.raises(MeasureError, match="no photo to measure on: 1 cannot be read"):
         measure_test(ColourClassifier(), tmp_path / "bad")
 
 
@@ -257,3 +257,13 @@ def test_test_figure_is_added_to_the_card(site, tmp_path):
     assert "On the test folder" in (tmp_path / "export/model_card.md").read_text()
     assert {file.name for file in (tmp_path / "export").iterdir()} == before
     assert load_classifier(tmp_path / "export/export.pkl").card == card
+
+
+def test_ood_detector_keeps_to_its_size():
+    """Only the first layer has the lengths of its features, and they count, too."""
+    layers = [torch.randn(2000, 512), torch.randn(2000, 2048)]  # as many photos as are kept at most
+    found = _summarize(layers)
+    assert [sorted(layer) for layer in found] == [["lengths", "photos", "projection"], ["photos", "projection"]]
+    numbers = sum(tensor.numel() for layer in found for tensor in layer.values())
+    assert 0.98 * MAX_OOD_NUMBERS < numbers <= MAX_OOD_NUMBERS
+    assert torch.allclose(found[0]["lengths"].sort().values, layers[0].norm(dim=1).sort().values)
