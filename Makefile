@@ -16,7 +16,7 @@ ifneq ($(and $(filter train,$(MAKECMDGOALS)),$(UNKNOWN)),)
 $(error There is no variable $(UNKNOWN). There are $(TYPED))
 endif
 
-.PHONY: help app site train test bench lock notebooks clean
+.PHONY: help app site train test bench lock runtime notebooks clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -67,6 +67,9 @@ lock: .venv/ready ## compile the pins from pyproject.toml anew
 	  --custom-compile-command "make lock" --output-file requirements.txt
 	$(UV) compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
 	  --custom-compile-command "make lock" --output-file requirements-all.txt
+
+runtime: .venv/ready ## make the static page's runtime anew from npm's package, and compare it with the vendored one
+	@$(BIN)/python -m icon_classifier.site.vendor
 
 notebooks: .venv/ready ## export the chapters, run all notebooks anew and keep their outputs
 	$(BIN)/nbdev-export

@@ -34,8 +34,7 @@ class Card:
     onnx: data about export.onnx, or None if there is no ONNX model: its `sha256`; its `precision` (fp32 or int8);
         `difference`, the largest difference between the probabilities of the fp32 ONNX model and of the pickle; and
         `int8`, with the share of labels that are the `same` as in fp32, the mean `difference` between the
-        probabilities, the number of `photos` that were compared, and the `fp32_share` of convolutions that stayed
-        in fp32.
+        probabilities, and the number of `photos` that were compared.
     examples: images that the page offers to visitors, by label: the bytes of a small JPEG in base64.
     """
 

@@ -62,7 +62,7 @@ CARD = {
         "sha256": str,
         "precision?": str,
         "difference?": NUMBER,
-        "int8?": {"same": NUMBER, "photos": int, "difference": NUMBER, "fp32_share?": NUMBER},
+        "int8?": {"same": NUMBER, "photos": int, "difference": NUMBER},
     },
 }
 _JSON_TYPES = {

@@ -200,8 +200,6 @@ def onnx_in_words(onnx):
             f"In int8 it predicts the same label as in fp32 for {int8['same']:.1%} of {int8['photos']} validation "
             f"photos, and its probabilities differ by {int8['difference']:.4f} on average."
         )
-        if share := int8.get("fp32_share"):
-            sentences.append(f"That is with the first {share:.0%} of its convolutions left in fp32.")
     return " ".join(sentences)
 
 

@@ -62,9 +62,10 @@ def extract(tarball):
 
 
 def adapt(glue):
-    """Return the package's JavaScript with less memory, and without `import.meta`, so that a classic script can hold it.
+    """Return the package's JavaScript with a lower limit of memory, and without `import.meta`.
 
-    The released file asks for 4 GiB of addresses, which iOS refuses. Its source map is not vendored.
+    The released file asks for 4 GiB of addresses, which iOS refuses. Without `import.meta` a classic script, as in the
+    page of one file, can contain it. The source map is not vendored.
     """
     glue, capped = re.subn(r"maximum:65536\b", f"maximum:{PAGES}", glue)
     if capped != 1:

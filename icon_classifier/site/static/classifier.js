@@ -131,10 +131,11 @@ async function run(input, heatmap) {
 }
 
 async function prepare({ file, thumbnail }) {
-  const bitmap = await openImage(file);
+  const image = await openImage(file);
+  const { bitmap } = image;
   try {
     const size = [bitmap.width, bitmap.height];
-    const found = { size, rgb: resize(reader(bitmap), size, card.preprocessing) };
+    const found = { size, rgb: resize(reader(image), size, card.preprocessing) };
     if (thumbnail) found.thumbnail = await thumbnailOf(bitmap);
     return found;
   } finally {

@@ -30,6 +30,28 @@ export function describe(bytes) {
 
 export const headersOf = async (blob) => new Uint8Array(await blob.slice(0, HEADERS).arrayBuffer());
 
+const MAX_PROFILE_BYTES = 8 << 20; // as in images.py; a few bytes of a PNG can unpack to gigabytes
+
+/** The bytes of the ICC profile that `describe` found in a file, or null. */
+export async function profileOf(bytes, { format, profile }) {
+  if (!profile.length) return null;
+  const blob = new Blob(profile.map(([begin, end]) => bytes.subarray(begin, end)));
+  if (format !== "PNG") return new Uint8Array(await blob.arrayBuffer());
+  const chunks = [];
+  let length = 0;
+  try {
+    const reader = blob.stream().pipeThrough(new DecompressionStream("deflate")).getReader();
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      chunks.push(part.value);
+      length += part.value.length;
+      if (length > MAX_PROFILE_BYTES) return null;
+    }
+  } catch {
+    return null; // damaged
+  }
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+}
+
 /** `blob` without the pieces of `describe`'s `drop`. */
 export function withoutColours(blob, drop) {
   let at = 0;

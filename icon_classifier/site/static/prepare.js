@@ -1,5 +1,6 @@
 // An image file becomes the network's input: images.py and model/preprocessing.py, in the browser.
-import { describe, headersOf, withoutColours } from "./container.js";
+import { describe, headersOf, profileOf, withoutColours } from "./container.js";
+import { conversionOf } from "./profile.js";
 import { isDownFirst, resizeImage, tableFor } from "./resample.js";
 
 /** The file is not a usable image. The message is a sentence for the person who chose it. */
@@ -22,31 +23,43 @@ function checkSize([width, height]) {
   }
 }
 
-/** The image in a `Blob` as an upright `ImageBitmap` with the file's own colours. Throws `ImageError`. */
+/**
+ * Decode the image in a `Blob`: {bitmap, convert}. The `ImageBitmap` is upright; `convert` (or null) is a function that
+ * changes its RGBA bytes to sRGB. Throws `ImageError`.
+ */
 export async function openImage(blob) {
   if (!blob.size) throw new ImageError("This file is empty.");
-  const about = describe(await headersOf(blob));
+  const headers = await headersOf(blob);
+  const about = describe(headers);
   if (about.size) checkSize(about.size); // before anything is decoded
-  else if (!["AVIF", "HEIC", "JPEG"].includes(about.format)) throw new ImageError(UNSUPPORTED);
-  // WebKit applies profiles whatever it is told, so they are removed.
-  const options = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" };
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(withoutColours(blob, about.drop), options);
-  } catch (error) {
-    if (about.format === "HEIC") throw new ImageError(HEIC);
-    if (error instanceof RangeError) throw error; // too little memory
-    throw new ImageError("This picture is damaged or incomplete. Try another copy of it.");
-  }
+  else if (!["AVIF", "HEIC"].includes(about.format)) throw new ImageError(UNSUPPORTED);
+  const profile = await profileOf(headers, about);
+  const convert = profile && conversionOf(profile, about.space);
+  // AVIF and HEIC have their colours in boxes that only the browser reads.
+  const isBrowsers = convert === "browser" || !about.size;
+  const bitmap = await decode(isBrowsers ? blob : withoutColours(blob, about.drop), isBrowsers, about.format);
   checkSize([bitmap.width, bitmap.height]);
-  return bitmap;
+  return { bitmap, convert: isBrowsers ? null : convert };
+}
+
+async function decode(blob, hasColours, format) {
+  try {
+    return await createImageBitmap(blob, {
+      colorSpaceConversion: hasColours ? "default" : "none", // WebKit ignores this, so `blob` has no profile if "none"
+      premultiplyAlpha: "none",
+      imageOrientation: "from-image",
+    });
+  } catch (error) {
+    if (error instanceof RangeError) throw error; // too little memory
+    throw new ImageError(format === "HEIC" ? HEIC : "This picture is damaged or incomplete. Try another copy of it.");
+  }
 }
 
 const UNSUPPORTED = "This is not a picture in a supported format. Use JPEG, PNG, WebP, GIF, BMP or AVIF.";
 const HEIC = "HEIC photos are not supported here. Save or share it as JPEG and try again.";
 
-/** A function that returns a part of `bitmap` as RGBA bytes, on white where it is transparent. */
-export function reader(bitmap) {
+/** A function that returns a part of what `openImage` returned as RGBA bytes in sRGB, on white where it is transparent. */
+export function reader({ bitmap, convert }) {
   let context = null;
   return (x, y, width, height) => {
     if (context?.canvas.width !== width || context.canvas.height !== height) {
@@ -55,7 +68,9 @@ export function reader(bitmap) {
     context.fillStyle = "#fff";
     context.fillRect(0, 0, width, height);
     context.drawImage(bitmap, -x, -y);
-    return context.getImageData(0, 0, width, height).data;
+    const { data } = context.getImageData(0, 0, width, height);
+    convert?.(data);
+    return data;
   };
 }
 

@@ -1,0 +1,280 @@
+"""The static page's engine in Chromium against Python: the network's input, the predictions, the refusals."""
+
+import base64
+import functools
+import gzip
+import hashlib
+import http.server
+import json
+import random
+import re
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from parity_inputs import files
+from PIL import Image
+from test_images import encoded, png_claiming, two_halves
+
+from icon_classifier.images import ImageError, open_image
+from icon_classifier.model.classifier import load_classifier
+from icon_classifier.model.preprocessing import PAD_MODES, RESIZES, _resize, visible_box
+from icon_classifier.site import vendor
+
+SITE = ROOT / "icon_classifier/site"
+PAGE = """<!DOCTYPE html><script type="module">
+import { resize } from "./prepare.js";
+Object.assign(self, { resize });
+self.base64 = (bytes) => {
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 1 << 15) text += String.fromCharCode(...bytes.subarray(i, i + (1 << 15)));
+  return btoa(text);
+};
+self.start = () => {
+  const worker = new Worker("classifier.js", { type: "module" });
+  const waiting = new Map();
+  worker.onmessage = ({ data }) => waiting.get(data.id)?.(data);
+  worker.onerror = (event) => { throw new Error(event.message); };
+  let id = 0;
+  return (job, more) => new Promise((done) => {
+    waiting.set(++id, done);
+    worker.postMessage({ id, job, ...more });
+  });
+};
+self.classify = async (ask, name, heatmap) => {
+  const file = await (await fetch(name)).blob();
+  const prepared = await ask("prepare", { file, thumbnail: false });
+  if (!prepared.done) return prepared;
+  const { size, rgb } = prepared.done;
+  const predicted = await ask("predict", { size, rgb, heatmap });
+  return { size, rgb: base64(rgb), ...predicted };
+};
+self.ready = true;
+</script>"""
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(site, tmp_path_factory):
+    """The files that the browser loads: the engine, its runtime, the sample's model, and a page for the tests."""
+    folder = tmp_path_factory.mktemp("engine")
+    for file in (*SITE.glob("static/*.js"), *SITE.glob("runtime/*")):
+        shutil.copy(file, folder)
+    (folder / "index.html").write_text(PAGE)
+    (folder / "int8.bin").write_bytes(gzip.compress((site / "export/export.onnx").read_bytes(), 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(browser, folder):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    page = browser.new_page()
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(f"http://127.0.0.1:{server.server_port}/")
+    page.wait_for_function("self.ready")
+    yield page
+    server.shutdown()
+    page.close()
+    assert problems == []
+
+
+def engine(page, folder, name, card):
+    """Start a worker with a model as `self.NAME` of the page; return the times that loading took."""
+    pieces = ["runtime.bin", f"{name}.bin"]
+    config = {
+        "bytes": sum((folder / piece).stat().st_size for piece in pieces),
+        "cache": None,
+        "runtime": pieces[:1],
+        "model": pieces[1:],
+        "sha256": {piece: hashlib.sha256((folder / piece).read_bytes()).hexdigest() for piece in pieces},
+    }
+    start = """async ([name, card, config]) => {
+        self[name] = self.start();
+        await self[name]("begin", { card });
+        return self[name]("load", { config });
+    }"""
+    answer = page.evaluate(start, [name, {"labels": card.labels, "preprocessing": card.preprocessing}, config])
+    assert "done" in answer, answer
+    return answer["done"]
+
+
+@pytest.fixture(scope="module")
+def classifiers(page, folder, site, tmp_path_factory):
+    """{precision: the Python classifier} of the sample's model, each of which the page has under the same name."""
+    from icon_classifier.training.export import compile_export
+
+    whole = tmp_path_factory.mktemp("fp32")
+    shutil.copy(site / "export/export.pkl", whole)
+    compile_export(whole / "export.pkl")
+    (folder / "fp32.bin").write_bytes(gzip.compress((whole / "export.onnx").read_bytes(), 1))
+    found = {
+        "fp32": load_classifier(whole / "export.pkl"),
+        "int8": load_classifier(site / "export/export.pkl"),
+    }
+    assert {name: classifier.card.onnx["precision"] for name, classifier in found.items()} == {n: n for n in found}
+    for name, classifier in found.items():
+        engine(page, folder, name, classifier.card)
+    return found
+
+
+def predict(page, precision, names, heatmap):
+    """What the page's engine makes of the images with these names: a list of dicts."""
+    script = """async ([engine, names, heatmap]) => {
+        const found = [];
+        for (const name of names) found.push(await self.classify(self[engine], name, heatmap));
+        return found;
+    }"""
+    return page.evaluate(script, [precision, names, heatmap])
+
+
+def pixels_of(answer, preprocessing):
+    width, height = preprocessing["size"]
+    return np.frombuffer(base64.b64decode(answer["rgb"]), np.uint8).reshape(height, width, 3)
+
+
+@pytest.fixture(scope="module")
+def compared(page, folder, classifiers):
+    """Ten images of each kind, as both see them: (kind, image, answer of the page, input of Python's network)."""
+    images = list(files(10))
+    names = [f"{number}.img" for number in range(len(images))]
+    for name, (_, data) in zip(names, images, strict=True):
+        (folder / name).write_bytes(data)
+    preprocessing = classifiers["int8"].card.preprocessing
+    answers = predict(page, "int8", names, True)
+    return [
+        (kind, opened := open_image(data), answer, np.asarray(_resize(opened, preprocessing)))
+        for (kind, data), answer in zip(images, answers, strict=True)
+    ]
+
+
+NEAR = {  # kind of image -> how far the input of the network may be off, of 255
+    "png grey 16 bits": 1,  # Chromium drops the lower bits, where images.py rounds
+    "png grey profile": 1,  # LittleCMS approximates a profile of grey by 33 points
+    "png linear grey profile": 2,
+    "jpeg cmyk profile": 80,  # browsers convert these in a way of their own
+}
+
+
+def test_inputs_equal_pythons_in_every_byte(compared, classifiers):
+    preprocessing = classifiers["int8"].card.preprocessing
+    off = {}
+    for kind, image, answer, ours in compared:
+        assert "done" in answer and answer["size"] == list(image.size), (kind, answer)
+        difference = np.abs(pixels_of(answer, preprocessing).astype(int) - ours).max()
+        off[kind] = max(off.get(kind, 0), int(difference))
+    assert len(compared) >= 330
+    assert {kind: by for kind, by in off.items() if by > NEAR.get(kind, 0)} == {}
+
+
+def assert_same(answers, predictions):
+    """Assert that the page's answers are Python's predictions: probabilities, OOD verdicts, heatmaps."""
+    for answer, prediction in zip(answers, predictions, strict=True):
+        found = answer["done"]
+        assert found["probability"] == found["probabilities"][0][1]
+        assert dict(found["probabilities"]) == pytest.approx(prediction.probabilities, abs=1e-5)
+        shares = [share for _, share in found["probabilities"]]
+        assert found["label"] == prediction.label or shares[0] - shares[1] < 2e-5
+        assert found["is_ood"] is prediction.is_ood or abs(found["ood_score"]) < 1e-4
+        if found["label"] == prediction.label:
+            heatmap = np.reshape(found["heatmap"]["values"], (found["heatmap"]["rows"], found["heatmap"]["columns"]))
+            assert heatmap.shape == prediction.heatmap.shape
+            assert np.abs(heatmap - prediction.heatmap).max() <= 1e-3 * max(1, np.abs(prediction.heatmap).max())
+    assert {answer["done"]["is_ood"] for answer in answers} == {True, False}
+
+
+def test_predictions_equal_pythons(page, compared, classifiers):
+    """In int8 for all images whose input is the same, in fp32 for some of them."""
+    same = [(number, image, answer) for number, (kind, image, answer, _) in enumerate(compared) if kind not in NEAR]
+    assert_same(
+        [answer for *_, answer in same], classifiers["int8"].predict_many([i for _, i, _ in same], heatmap=True)
+    )
+    some = same[::4]
+    answers = predict(page, "fp32", [f"{number}.img" for number, *_ in some], True)
+    assert_same(answers, classifiers["fp32"].predict_many([image for _, image, _ in some], heatmap=True))
+    boxes = [visible_box(image.size, classifiers["fp32"].card.preprocessing) for _, image, _ in some]
+    assert [answer["done"]["crop"] for answer in answers] == [pytest.approx(box) for box in boxes]
+
+
+def random_preprocessing(rng):
+    resize = rng.choice(RESIZES)
+    found = {"resize": resize, "size": rng.choices(range(8, 41), k=2), "resample": rng.choice([1, 2, 3, 4, 5])}
+    if resize == "pad":
+        found["pad_mode"] = rng.choice(list(PAD_MODES))
+    if resize == "RandomResizedCrop":
+        found["val_xtra"] = rng.choice([0, 0.14, 0.3])
+    return found
+
+
+def test_resizing_equals_pillows_in_every_byte(page):
+    """All filters, kinds of resizing and of padding, on images of noise; smaller, larger and of the same size."""
+    rng, noise = random.Random(5), np.random.default_rng(5)
+    cases = []
+    for _ in range(300):
+        preprocessing = random_preprocessing(rng)
+        size = rng.choice([preprocessing["size"], rng.choices(range(8, 90), k=2), [rng.randrange(8, 20), 200]])
+        cases.append((preprocessing, noise.integers(0, 256, (size[1], size[0], 3), np.uint8)))
+    script = """(cases) => cases.map(([preprocessing, size, text]) => {
+        const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+        const read = (x, y, width, height) => {
+            const part = new Uint8Array(width * height * 4);
+            for (let i = 0; i < width * height; i++) {
+                const at = ((y + Math.floor(i / width)) * size[0] + x + (i % width)) * 3;
+                part.set(bytes.subarray(at, at + 3), i * 4);
+            }
+            return part;
+        };
+        return base64(resize(read, size, preprocessing));
+    })"""
+    asked = [(how, pixels.shape[1::-1], base64.b64encode(pixels.tobytes()).decode()) for how, pixels in cases]
+    for (how, pixels), text in zip(cases, page.evaluate(script, asked), strict=True):
+        ours = np.asarray(_resize(Image.fromarray(pixels), how))
+        assert base64.b64decode(text) == ours.tobytes(), (how, pixels.shape)
+
+
+NOT_IMAGES = {
+    "empty": b"",
+    "html": b"<html><body>404 Not Found</body></html>",
+    "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"/>',
+    "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 90\n%%EndComments\n",
+    "tiff": encoded(two_halves(), "TIFF"),
+    "ico": encoded(two_halves(), "ICO"),
+    "truncated jpeg": encoded(two_halves(size=(600, 400)), "JPEG")[:-400],
+    "truncated png": encoded(two_halves(size=(600, 400)))[:-60],
+    "tiny": encoded(Image.new("RGB", (1, 1))),
+    "thin": encoded(Image.new("RGB", (1, 4000)), "JPEG"),
+    "bomb": png_claiming(10_000, 10_000),
+    "only a head": encoded(two_halves(), "JPEG")[:300],
+}
+
+
+def test_refusals_are_pythons_sentences(page, folder, classifiers):
+    expected = {}
+    for name, data in NOT_IMAGES.items():
+        (folder / name).write_bytes(data)
+        with pytest.raises(ImageError) as refusal:
+            open_image(data)
+        expected[name] = re.sub(r"BMP, AVIF or HEIC|BMP or AVIF", "BMP or AVIF", str(refusal.value))
+    (folder / "heic").write_bytes(encoded(two_halves(), "HEIF"))  # Chromium cannot decode it, but Python can
+    answers = dict(zip([*NOT_IMAGES, "heic"], predict(page, "int8", [*NOT_IMAGES, "heic"], None), strict=True))
+    assert (
+        answers.pop("heic")["problem"] == "HEIC photos are not supported here. Save or share it as JPEG and try again."
+    )
+    assert {name: answer.get("problem") for name, answer in answers.items()} == expected
+
+
+def test_vendored_runtime_is_the_recorded_one():
+    record = json.loads(vendor.RECORD.read_text())
+    found = {name: (vendor.RUNTIME / name).read_bytes() for name in record["files"]}
+    assert {name: vendor.sha256(data) for name, data in found.items()} == record["files"]
+    assert vendor.sha256(gzip.decompress(found["runtime.bin"])) == record["wasm_sha256"]
+    assert all(len(data) <= vendor.MAX_PART_BYTES for data in found.values())
+    assert f"ONNX Runtime Web v{record['version']}" in found["ort.js"].decode()
+    assert {"LICENSE", "ThirdPartyNotices.txt"} <= {path.name for path in vendor.RUNTIME.iterdir()}
