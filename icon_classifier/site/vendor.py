@@ -32,7 +32,8 @@ def download(version):
     """Return the bytes of npm's tarball of onnxruntime-web. Raises `VendorError`."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            command = ["npm", "pack", "--silent", f"{PACKAGE}@{version}", "--pack-destination", folder]
+            options = ["--loglevel=error", "--fetch-retries=0", "--pack-destination", folder]
+            command = ["npm", "pack", f"{PACKAGE}@{version}", *options]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
             return next(Path(folder).glob("*.tgz")).read_bytes()
         except FileNotFoundError:

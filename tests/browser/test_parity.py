@@ -5,7 +5,6 @@ import functools
 import gzip
 import hashlib
 import http.server
-import json
 import random
 import re
 import shutil
@@ -21,7 +20,6 @@ from test_images import encoded, png_claiming, two_halves
 from icon_classifier.images import ImageError, open_image
 from icon_classifier.model.classifier import load_classifier
 from icon_classifier.model.preprocessing import PAD_MODES, RESIZES, _resize, visible_box
-from icon_classifier.site import vendor
 
 SITE = ROOT / "icon_classifier/site"
 PAGE = """<!DOCTYPE html><script type="module">
@@ -55,7 +53,23 @@ self.ready = true;
 </script>"""
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+ASKED = []  # the names of all files that the browser asked for
+
+
+class Host(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder. Paths that begin with "once-" or "always-" are damaged the first time or each time."""
+
+    def do_GET(self):
+        name = self.path.removeprefix("/")
+        damaged = name.startswith("always-") or (name.startswith("once-") and name not in ASKED)
+        ASKED.append(name)
+        if damaged:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"\x1f\x8b and no more")
+        else:
+            super().do_GET()
+
     def log_message(self, *args):
         pass
 
@@ -73,7 +87,7 @@ def folder(site, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(browser, folder):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Host, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     page = browser.new_page()
     problems = []
@@ -86,24 +100,26 @@ def page(browser, folder):
     assert problems == []
 
 
-def engine(page, folder, name, card):
-    """Start a worker with a model as `self.NAME` of the page; return the times that loading took."""
-    pieces = ["runtime.bin", f"{name}.bin"]
+def load(page, folder, name, card, runtime="runtime.bin", model=(), cache=None):
+    """Start a worker with a model as `self.NAME` of the page; return what it replies.
+
+    runtime: the name of its file. model: the names of the pieces of the model; by default, one that is called `name`.
+    cache: the name of a Cache.
+    """
+    model = list(model) or [f"{name}.bin"]
     config = {
-        "bytes": sum((folder / piece).stat().st_size for piece in pieces),
-        "cache": None,
-        "runtime": pieces[:1],
-        "model": pieces[1:],
-        "sha256": {piece: hashlib.sha256((folder / piece).read_bytes()).hexdigest() for piece in pieces},
+        "bytes": sum((folder / piece).stat().st_size for piece in (runtime, *model)),
+        "cache": cache,
+        "runtime": [runtime],
+        "model": model,
+        "sha256": {piece: hashlib.sha256((folder / piece).read_bytes()).hexdigest() for piece in (runtime, *model)},
     }
     start = """async ([name, card, config]) => {
         self[name] = self.start();
         await self[name]("begin", { card });
         return self[name]("load", { config });
     }"""
-    answer = page.evaluate(start, [name, {"labels": card.labels, "preprocessing": card.preprocessing}, config])
-    assert "done" in answer, answer
-    return answer["done"]
+    return page.evaluate(start, [name, {"labels": card.labels, "preprocessing": card.preprocessing}, config])
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +137,8 @@ def classifiers(page, folder, site, tmp_path_factory):
     }
     assert {name: classifier.card.onnx["precision"] for name, classifier in found.items()} == {n: n for n in found}
     for name, classifier in found.items():
-        engine(page, folder, name, classifier.card)
+        answer = load(page, folder, name, classifier.card)
+        assert answer["done"]["fetched"] < answer["done"]["session"] < answer["done"]["warm"]
     return found
 
 
@@ -270,11 +287,30 @@ def test_refusals_are_pythons_sentences(page, folder, classifiers):
     assert {name: answer.get("problem") for name, answer in answers.items()} == expected
 
 
-def test_vendored_runtime_is_the_recorded_one():
-    record = json.loads(vendor.RECORD.read_text())
-    found = {name: (vendor.RUNTIME / name).read_bytes() for name in record["files"]}
-    assert {name: vendor.sha256(data) for name, data in found.items()} == record["files"]
-    assert vendor.sha256(gzip.decompress(found["runtime.bin"])) == record["wasm_sha256"]
-    assert all(len(data) <= vendor.MAX_PART_BYTES for data in found.values())
-    assert f"ONNX Runtime Web v{record['version']}" in found["ort.js"].decode()
-    assert {"LICENSE", "ThirdPartyNotices.txt"} <= {path.name for path in vendor.RUNTIME.iterdir()}
+def test_loading_repeats_damaged_downloads_and_keeps_what_came(page, folder, compared, classifiers):
+    """The model in three pieces, of which one is damaged the first time; then from the cache, and never complete."""
+    data = (folder / "int8.bin").read_bytes()
+    pieces = ["once-0.bin", "once-1.bin", "piece-2.bin"]
+    for number, name in enumerate(pieces):
+        third = len(data) // 3 + 1
+        (folder / name).write_bytes(data[number * third : (number + 1) * third])
+    card = classifiers["int8"].card
+    expected = predict(page, "int8", ["0.img"], True)[0]["done"]
+    for attempt in ("first", "second"):
+        ASKED.clear()
+        answer = load(page, folder, attempt, card, model=pieces, cache="test")
+        assert "done" in answer, answer
+        asked = [name for name in ASKED if name.endswith(".bin")]
+        assert sorted(asked) == ([*sorted(2 * pieces[:2]), "piece-2.bin", "runtime.bin"] if attempt == "first" else [])
+        assert predict(page, attempt, ["0.img"], True)[0]["done"] == expected
+
+    shutil.copy(folder / "piece-2.bin", folder / "always-2.bin")
+    (folder / "unpacked.bin").write_bytes(gzip.decompress((folder / "runtime.bin").read_bytes()))
+    answer = load(
+        page, folder, "broken", card, runtime="unpacked.bin", model=[*pieces[:2], "always-2.bin"], cache="test"
+    )
+    sentence = "The model could not be downloaded completely. Check the connection, and reload the page."
+    assert answer["problem"] == sentence and "always-2.bin: damaged" in answer["trouble"]
+    assert predict(page, "broken", ["0.img"], True)[0]["problem"] == sentence
+    assert "done" in load(page, folder, "unpacked", card, runtime="unpacked.bin", model=["int8.bin"])
+    assert predict(page, "unpacked", ["0.img"], True)[0]["done"] == expected

@@ -20,8 +20,8 @@ const FILTERS = {
   5: [1, (x) => hamming(Math.abs(x))], // HAMMING
 };
 
-/** The index in a line of `length` pixels of what is `i` pixels from its begin, or -1 for black; see numpy.pad. */
-function padded(i, length, padMode) {
+/** The index in a line of `length` pixels for place `i`, which may lie beyond it; -1 for black; see numpy.pad. */
+function indexOf(i, length, padMode) {
   if (i >= 0 && i < length) return i;
   if (padMode === "zeros") return -1;
   if (padMode === "border") return i < 0 ? 0 : length - 1;
@@ -43,6 +43,7 @@ export function tableFor({ from, to, length, size, keep, resample, padMode }) {
   const room = Math.ceil(support) * 2 + 1;
   const wanted = keep[1] - keep[0];
   const table = {
+    padded: from < 0 || to > length, // else the indices of a pixel follow each other
     room,
     count: new Int32Array(wanted),
     index: new Int32Array(wanted * room),
@@ -62,7 +63,7 @@ export function tableFor({ from, to, length, size, keep, resample, padMode }) {
     table.count[i] = count;
     for (let k = 0; k < count; k++) {
       const weight = (sum === 0 ? exact[k] : exact[k] / sum) * 2 ** PRECISION;
-      const index = padded(from + first + k, length, padMode);
+      const index = indexOf(from + first + k, length, padMode);
       table.index[i * room + k] = Math.max(index, 0);
       table.weight[i * room + k] = index < 0 ? 0 : Math.trunc(weight < 0 ? weight - 0.5 : weight + 0.5);
     }
@@ -93,18 +94,25 @@ function clip(sum) {
  * Writes RGB to `out`, from its row `row` on.
  */
 function across(pixels, { step, width, rows, first }, table, out, row) {
-  const wanted = table.count.length;
+  const { padded, room, count, index, weight } = table;
+  const wanted = count.length;
   let at = row * wanted * 3;
   for (let y = 0; y < rows; y++) {
     const line = (y * width - first) * step;
     for (let x = 0; x < wanted; x++) {
-      let [r, g, b] = [HALF, HALF, HALF];
-      for (let k = x * table.room, end = k + table.count[x]; k < end; k++) {
-        const pixel = line + table.index[k] * step;
-        const weight = table.weight[k];
-        r = (r + Math.imul(pixels[pixel], weight)) | 0;
-        g = (g + Math.imul(pixels[pixel + 1], weight)) | 0;
-        b = (b + Math.imul(pixels[pixel + 2], weight)) | 0;
+      let r = HALF;
+      let g = HALF;
+      let b = HALF;
+      const begin = x * room;
+      const end = begin + count[x];
+      let pixel = line + index[begin] * step;
+      for (let k = begin; k < end; k++) {
+        if (padded) pixel = line + index[k] * step;
+        const w = weight[k];
+        r = (r + Math.imul(pixels[pixel], w)) | 0;
+        g = (g + Math.imul(pixels[pixel + 1], w)) | 0;
+        b = (b + Math.imul(pixels[pixel + 2], w)) | 0;
+        pixel += step;
       }
       out[at++] = clip(r);
       out[at++] = clip(g);
