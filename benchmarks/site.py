@@ -71,7 +71,7 @@ def ready(browser, folder):
     with hosted(folder, compress=True, rate=MBIT * 1e6 / 8) as host, fresh_page(browser) as page:
         begin = time.perf_counter()
         visits.open_page(page, host.url)
-        expect(page.locator(".icon-loading")).to_be_hidden()
+        page.wait_for_selector(".icon-loading[hidden]", state="attached", timeout=60_000)
         return time.perf_counter() - begin
 
 
