@@ -71,17 +71,18 @@ def ready(browser, folder):
     with hosted(folder, compress=True, rate=MBIT * 1e6 / 8) as host, fresh_page(browser) as page:
         begin = time.perf_counter()
         visits.open_page(page, host.url)
-        expect(page.locator(".icon-loading")).to_be_hidden()
+        page.wait_for_selector(".icon-loading[hidden]", state="attached", timeout=60_000)
         return time.perf_counter() - begin
 
 
 def sizes(folder):
     """The megabytes of a first visit: until the buttons work, and all of it; as hosts send them, compressed."""
-    small = [*folder.glob("*.html"), *folder.glob("page-*/*")]
-    small = {path: len(gzip.compress(path.read_bytes())) for path in small}
-    engine = ("classifier.js", "container.js", "ort.js", "prepare.js", "resample.js")
-    usable = sum(size for path, size in small.items() if path.name not in engine)
-    return usable / 1e6, (sum(small.values()) + sum(path.stat().st_size for path in folder.glob("parts/*"))) / 1e6
+    index = folder / "index.html"
+    small = {path: len(gzip.compress(path.read_bytes())) for path in (index, *folder.glob("page-*/*"))}
+    text = index.read_text(encoding="utf-8")
+    usable = sum(size for path, size in small.items() if path == index or f'{path.name}"' in text)
+    parts = sum(path.stat().st_size for path in folder.glob("parts/*"))
+    return usable / 1e6, (sum(small.values()) + parts) / 1e6
 
 
 def seconds(action):

@@ -15,6 +15,8 @@ import tempfile
 from base64 import b64encode
 from pathlib import Path
 
+from ..errors import IconClassifierError
+
 RUNTIME = Path(__file__).parent / "runtime"
 RECORD = RUNTIME / "runtime.json"
 PACKAGE = "onnxruntime-web"
@@ -24,7 +26,7 @@ MAX_PART_BYTES = 9_500_000  # Hugging Face demands Git LFS for files above 10 MB
 PAGES = 512 * 16  # of 64 KiB: 512 MiB
 
 
-class VendorError(Exception):
+class VendorError(IconClassifierError):
     """The runtime cannot be made. The message says why and what to do."""
 
 
