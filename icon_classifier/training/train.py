@@ -18,6 +18,7 @@ from fastai.vision.all import (
     vision_learner)
 from ..dataset.datasets import dataset_of
 from ..dataset.links import SourceError
+from ..dataset.split import GroupSplitter
 from ..errors import IconClassifierError
 from ..model.card import Card
 from ..model.card_text import learning_curve_in_words
@@ -31,7 +32,6 @@ from .learning_curve import learning_curve
 from .ood import fit_ood_detector
 from .resume import Resume
 from .sample import OTHERS, UNSEEN, correct_planted, make_sample, write_icons
-from .split import LabelSplitter
 from .timing import Timing
 from .weights import pretrained_weights
 
@@ -108,7 +108,7 @@ def _dataloaders(photos, size, batch_size):
     icons = DataBlock(
         blocks=(ImageBlock, CategoryBlock),
         get_items=get_image_files,
-        splitter=GrandparentSplitter() if split_of_its_own(photos) else LabelSplitter(valid_pct=0.2, seed=42),
+        splitter=GrandparentSplitter() if split_of_its_own(photos) else GroupSplitter(),
         get_y=parent_label,
         item_tfms=RandomResizedCrop(size, min_scale=0.5),
         batch_tfms=aug_transforms())
