@@ -81,7 +81,7 @@ def choices_in_words(
     moved = [path for path in moved if path]
     done = len(excluded) + len(moved)
     if chosen and not done: return 'These choices were applied before, so nothing has changed.'
-    earlier = f'; {chosen - done} were applied before' if done < chosen else ''
+    earlier = f'; applied before: {chosen - done}' if done < chosen else ''
     return f'{len(excluded)} excluded, {len(moved)} moved to another label{earlier}'
 
 # %% ../../notebooks/library/03_review.ipynb #b16a0014
