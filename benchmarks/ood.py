@@ -156,7 +156,7 @@ def run(given, folder):
     sample = given.photos == "sample"
     photos = folder / "sample" if sample else Path(given.photos)
     if sample:
-        make_sample(photos)
+        make_sample(photos, as_scraped=False)
     write_icons(folder / "icons", OTHERS, UNSEEN, per_label=18)
     draw_patterns(folder / "patterns")
     far = {path.name: fv.get_image_files(path) for path in (*given.others, folder / "icons", folder / "patterns")}

@@ -65,7 +65,7 @@ def rules():
 def photos(tmp_path_factory):
     """Return a folder of drawings like the sample's, and of other things in .others."""
     folder = tmp_path_factory.mktemp("photos")
-    make_sample(folder / "sample", per_label=20)
+    make_sample(folder / "sample", per_label=20, as_scraped=False)
     write_icons(folder / ".others", OTHERS, per_label=4)
     return folder
 

@@ -16,13 +16,13 @@ from PIL import Image, ImageDraw
 from standin.photos import icon
 
 from icon_classifier.dataset.manifest import Manifest
+from icon_classifier.dataset.split import GroupSplitter
 from icon_classifier.images import open_image
 from icon_classifier.model.card import Card
 from icon_classifier.model.card_text import facts
 from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.export import preprocessing_of
 from icon_classifier.training.gather import count_photos, fit_batch_size, gather_from, split_of_its_own, unchecked
-from icon_classifier.training.split import LabelSplitter
 
 
 def printed(path):
@@ -206,7 +206,7 @@ def dataloaders(photos):
     (block,) = [cell.source for cell in notebook.cells if cell.cell_type == "code" and "DataBlock(" in cell.source]
     names = dict(vars(vision), photos=photos, size=64, batch_size=64, gpu=False, split_of_its_own=split_of_its_own,
                  fit_batch_size=fit_batch_size, unchecked=unchecked, seed=42,
-                 LabelSplitter=LabelSplitter)  # fmt: skip
+                 GroupSplitter=GroupSplitter)  # fmt: skip
     exec(block, names)
     return names["dls"]
 

@@ -18,7 +18,6 @@ from icon_classifier.__main__ import main
 from icon_classifier.model.card import Card, sha256_of
 from icon_classifier.training.failures import ExportFolderError, check_export
 from icon_classifier.training.gather import PhotosError
-from icon_classifier.training.split import LabelSplitter
 from icon_classifier.training.train import DRAWINGS, PHOTOGRAPHS, _dataloaders, _fit
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
@@ -199,20 +198,6 @@ def test_full_disk_keeps_the_last_export(tmp_path, monkeypatch, capsys):
     assert re.match("icon-classifier: The export cannot be written into export .*Make room there", printed.err)
     assert os.listdir(tmp_path / "export") == ["export.pkl"]
     assert (tmp_path / "export/export.pkl").read_text() == "the last one"
-
-
-def test_split_is_reproducible_and_stratified():
-    files = [Path(f"photos/{label}/{i}.jpg") for label in range(200) for i in range(5)]
-    train_side, valid_side = LabelSplitter()(files)
-    assert len(valid_side) == 200 and len({files[i].parent for i in valid_side}) == 200
-    assert sorted(train_side + valid_side) == list(range(1000))
-    elsewhere = [Path("/else") / file for file in reversed(files)]
-    again = LabelSplitter()(elsewhere)
-    assert [[elsewhere[i].name for i in side] for side in again] == [
-        [files[i].name for i in side] for side in (train_side, valid_side)
-    ]
-    other = LabelSplitter(seed=1)(files)[1]
-    assert sorted(other) != sorted(valid_side)
 
 
 def test_settings_equal_those_of_the_notebook():

@@ -52,6 +52,7 @@ class FrozenFeatures:
     n_train:int        # The number of training photos; the others are validation photos
     labels:tuple
     pretrained:bool    # True if the network was pretrained on other photos
+    raw:np.ndarray=None # (photos, features), as the network computes them, for distances
 
 def _labelled_items(dataset):
     "Return the items of `dataset` whose files exist, each with the index of its label"
@@ -79,5 +80,6 @@ def frozen_features(
     train,valid = _labelled_items(learn.dls.train_ds), _labelled_items(learn.dls.valid_ds)
     items,targets = zip(*train, *valid)
     values,_ = features_and_scores(learn, list(items))
-    return FrozenFeatures(list(items), np.array(targets), _scaled(values.numpy().astype(float)), len(train),
-                          tuple(map(str, learn.dls.vocab)), bool(getattr(learn, 'pretrained', False)))
+    values = values.numpy()
+    return FrozenFeatures(list(items), np.array(targets), _scaled(values.astype(float)), len(train),
+                          tuple(map(str, learn.dls.vocab)), bool(getattr(learn, 'pretrained', False)), values)

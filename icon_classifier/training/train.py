@@ -18,6 +18,7 @@ from fastai.vision.all import (
     vision_learner)
 from ..dataset.datasets import dataset_of
 from ..dataset.links import SourceError
+from ..dataset.split import GroupSplitter
 from ..errors import IconClassifierError
 from ..model.card import Card
 from ..model.card_text import learning_curve_in_words
@@ -30,8 +31,7 @@ from .gather import count_photos, fit_batch_size, gather_from, split_of_its_own
 from .learning_curve import learning_curve
 from .ood import fit_ood_detector
 from .resume import Resume
-from .sample import OTHERS, UNSEEN, make_sample, write_icons
-from .split import LabelSplitter
+from .sample import OTHERS, UNSEEN, correct_planted, make_sample, write_icons
 from .timing import Timing
 from .weights import pretrained_weights
 
@@ -91,7 +91,9 @@ def _architecture(name):
 # %% ../../notebooks/library/07_train.ipynb #a6976a57
 def _gather(source, photos, per_label):
     "Gather and verify the photos"
-    if source == 'sample': make_sample(photos, per_label or 150)
+    if source == 'sample':
+        make_sample(photos, per_label or 150)
+        correct_planted(photos) # nobody reviews the photos of a command
     elif Path(source).exists(): gather_from(source, photos, per_label)
     else: raise SourceError(f'There is no file or folder {source}.')
     files = get_image_files(photos)
@@ -106,7 +108,7 @@ def _dataloaders(photos, size, batch_size):
     icons = DataBlock(
         blocks=(ImageBlock, CategoryBlock),
         get_items=get_image_files,
-        splitter=GrandparentSplitter() if split_of_its_own(photos) else LabelSplitter(valid_pct=0.2, seed=42),
+        splitter=GrandparentSplitter() if split_of_its_own(photos) else GroupSplitter(),
         get_y=parent_label,
         item_tfms=RandomResizedCrop(size, min_scale=0.5),
         batch_tfms=aug_transforms())
