@@ -33,7 +33,8 @@ def review_grid(
     "Show the photos of a dataset, the most suspicious first, to keep, exclude or relabel them"
     if features is None: return ReviewGrid(Review(photos, findings))
     files = _below(photos, features.items)
-    compare = CompareWithApproved(dict(zip(files, features.values)))
+    values = features.values if features.raw is None else features.raw
+    compare = CompareWithApproved(dict(zip(files, values)))
     return ReviewGrid(Review(photos, findings, valid=files[features.n_train:], far_from_approved=compare))
 
 # %% ../../notebooks/library/03_review.ipynb #b16a000d
