@@ -109,10 +109,10 @@ def seconds_of(number=2000):
         return time.perf_counter() - start
 
 
-def cases(folder, per_label):
-    """Return {what: function from a seed to the share found}."""
-    textures.write_textures(folder / "textures", per_label)
-    write_icons(folder / "icons", LABELS, SEEN, per_label=150)
+def cases(folder, per_label=(100, 150)):
+    """Return {what: function from a seed to the share found}. per_label: of the textures, and of the icons."""
+    textures.write_textures(folder / "textures", per_label[0])
+    write_icons(folder / "icons", LABELS, SEEN, per_label[1])
     pretrained, drawn = features_of(folder / "textures", True), features_of(folder / "icons", False)
     return {
         "flipped labels, textures": partial(flips_found, *pretrained),
@@ -125,7 +125,7 @@ def cases(folder, per_label):
 
 def main(seeds=10, photos=None):
     with tempfile.TemporaryDirectory() as folder:
-        found = cases(Path(folder), 100)
+        found = cases(Path(folder))
     if photos:
         assert get_image_files(photos), f"there are no images in {photos}"
         found["flipped labels, your photos"] = partial(flips_found, *features_of(photos, True))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from icon_classifier.dataset.checks.approved import MIN_APPROVED, FarFromApproved
 from icon_classifier.dataset.checks.mislabelled import Mislabelled
@@ -92,3 +93,14 @@ def test_finds_a_coherent_impostor_only_with_approved_photos():
     assert "times as far from the nearest approved photos of bear as these are from each other" in found[0].sentence
     assert FarFromApproved(features, good[: MIN_APPROVED - 1]).find(photos) == []
     assert FarFromApproved(features, []).find(photos) == []
+
+
+def test_benchmark_finds_planted_faults(tmp_path, monkeypatch):
+    """One seed, with fewer photos; `benchmarks/checks.py` prints ten."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from checks import cases
+
+    found = {what: share(0) for what, share in cases(tmp_path, (30, 60)).items()}
+    assert found.pop("flipped labels, icons, random features") >= 0.7
+    assert found.pop("flipped labels, textures") >= 0.85
+    assert len(found) == 3 and all(share >= 2 / 3 for share in found.values()), found  # of three impostors each
