@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ import nbformat
 import psutil
 import pytest
 from conftest import ROOT, furnish
+from standin.photos import icon
+from visits import get, until
 
 from icon_classifier.notebook_runner import NotebookClient
 from icon_classifier.server.preflight import procfile
@@ -331,3 +334,45 @@ def test_port_in_use_is_reported(taken, tmp_path):
 def test_invalid_port_is_reported(port):
     refused = make("app", PORT=port)
     assert refused.returncode and f"The port should be a number between 1 and 65535, not {port!r}." in refused.stderr
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_make_review_serves_a_folder_on_this_computer_only(tmp_path):
+    """The folder stays as it is: it is gathered into a dataset, whose photos are checked and shown."""
+    for name in ("heart", "star"):
+        (tmp_path / f"mine/{name}").mkdir(parents=True)
+        for i in range(3):
+            (tmp_path / f"mine/{name}/{i}.jpg").write_bytes(icon(name, i))
+    before = sorted((tmp_path / "mine").rglob("*"))
+    shutil.copy(ROOT / "voila.json", tmp_path)
+    port = free_port()
+    environment = {**ENVIRONMENT, "PORT": str(port), "TYPED_PHOTOS": "mine"}
+    command = [sys.executable, str(ROOT / "notebooks/review.py")]
+    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment, cwd=tmp_path) as server:
+        try:
+            lines = lines_until(server, "The review: ")
+            assert "6 photos, 0 findings\n" in lines
+
+            def listening():
+                links = psutil.Process(server.pid).net_connections()
+                return {link.laddr.ip for link in links if link.status == "LISTEN" and link.laddr.port == port}
+
+            assert until(listening, 60) and listening() <= {"127.0.0.1", "::1"}
+            assert "Review the photos" in get(f"http://127.0.0.1:{port}/")[2]
+        finally:
+            server.terminate()
+    assert sorted((tmp_path / "mine").rglob("*")) == before
+    assert (tmp_path / "photos/mine/.findings.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "photos, why", [("", "Name a folder that contains a folder per label"), ("gone", "There is no folder gone")]
+)
+def test_make_review_says_what_is_missing(photos, why):
+    refused = make("review", PHOTOS=photos, PORT=str(free_port()))
+    assert refused.returncode and why in refused.stderr and "Traceback" not in refused.stderr

@@ -33,7 +33,8 @@ def review_grid(
     "Show the photos of a dataset, the most suspicious first, to keep, exclude or relabel them"
     if features is None: return ReviewGrid(Review(photos, findings))
     files = _below(photos, features.items)
-    compare = CompareWithApproved(dict(zip(files, features.values)))
+    values = features.values if features.raw is None else features.raw
+    compare = CompareWithApproved(dict(zip(files, values)))
     return ReviewGrid(Review(photos, findings, valid=files[features.n_train:], far_from_approved=compare))
 
 # %% ../../notebooks/library/03_review.ipynb #b16a000d
@@ -81,7 +82,7 @@ def choices_in_words(
     moved = [path for path in moved if path]
     done = len(excluded) + len(moved)
     if chosen and not done: return 'These choices were applied before, so nothing has changed.'
-    earlier = f'; {chosen - done} were applied before' if done < chosen else ''
+    earlier = f'; applied before: {chosen - done}' if done < chosen else ''
     return f'{len(excluded)} excluded, {len(moved)} moved to another label{earlier}'
 
 # %% ../../notebooks/library/03_review.ipynb #b16a0014

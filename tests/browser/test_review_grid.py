@@ -5,6 +5,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT, python, serve
@@ -25,6 +26,17 @@ FOUND = [  # the most suspicious photos of the dataset, in this order
     ("star/00007.jpg", "It shows the same as star/00008.jpg: 2 of 64 bits differ.", dict(evidence="star/00008.jpg")),
     ("heart/00009.jpg", "It has only 20 x 20 pixels; less than 32 show little.", dict(suggested="exclude")),
 ]
+
+
+MATRIX = """
+from ipywidgets import VBox
+from icon_classifier.dataset.review.grid import open_review
+from icon_classifier.dataset.review.matrix import ConfusionMatrix
+grid = open_review({photos!r})
+found = [("heart/00002.jpg", "heart", "star", 1.5), ("heart/00003.jpg", "heart", "star", 2.5),
+         ("star/00001.jpg", "star", "star", 0.1), ("heart/00004.jpg", "heart", "heart", 0.2)]
+VBox([ConfusionMatrix(["heart", "star"], found, grid.show), grid])
+"""
 
 
 def furnish_review(folder, per_label):
@@ -217,20 +229,36 @@ def test_a_killed_kernel_loses_no_decision(tab, address, photos):
     assert "excluded" not in card(again, 0).inner_text()  # it continues where it was
 
 
-def test_ipywidgets_8(browser, tmp_path):
-    """As on Kaggle and in a new JupyterLab. The page's environment lacks the library that locks the manifest."""
+def test_cells_of_the_confusion_matrix_open_their_photos(browser, tmp_path):
+    """With ipywidgets 8, as on Kaggle and in a new JupyterLab.
+
+    The page's environment lacks filelock, which the manifest needs, so it is lent to it.
+    """
     version = python("-c", "import ipywidgets; print(ipywidgets.__version__)", environment=".venv-page").stdout
     assert version.startswith("8.")
     photos = furnish_review(tmp_path, 20)
     (tmp_path / "library").mkdir()
     (tmp_path / "library/filelock").symlink_to(Path(find_spec("filelock").origin).parent)
-    path = f"{ROOT}:{tmp_path / 'library'}"
-    with serve(tmp_path, ".venv-page", LINE, REVIEW_PHOTOS=str(photos), PYTHONPATH=path) as address:
+    cell = nbformat.v4.new_code_cell(MATRIX.format(photos=str(photos)))
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "matrix.ipynb")
+    line = LINE.replace(str(ROOT / "notebooks/review.ipynb"), "matrix.ipynb")
+    with serve(tmp_path, ".venv-page", line, PYTHONPATH=f"{ROOT}:{tmp_path / 'library'}") as address:
         with browser.new_context() as context:
             page = context.new_page()
+            complaints = complaints_of(page)
             page.goto(address, wait_until="commit", timeout=90_000)
             shown(page)
+            found = Axe().run(page, context=".icon-matrix").response["violations"]
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+            page.get_by_role("button", name="2 photos: heart, predicted as star").click()
+            expect(page.locator(".review-only")).to_contain_text("2 photos: heart, predicted as star")
+            expect(page.locator(".review-card")).to_have_count(2)
             card(page, 0).focus()
             press(page, "x", "k", "u")
             expect(page.locator(".review-summary")).to_have_text(re.compile("^1 of 40 photos decided"))
-    assert decisions(photos) == {FOUND[0][0]: "exclude"}
+            page.get_by_role("button", name="Photos with the highest losses").click()
+            expect(page.locator(".review-only")).to_contain_text("4 photos: those with the highest losses")
+            page.get_by_role("button", name="Show all photos").click()
+            expect(page.locator(".review-card")).to_have_count(30)
+            assert complaints == []
+    assert decisions(photos) == {"heart/00003.jpg": "exclude"}  # the higher loss of the two comes first

@@ -46,15 +46,12 @@ class Item:
     found_as: str = ""
     findings: list = field(default_factory=list)
 
-    @property
-    def decision(self):
-        """Return what was decided: one of `DECISIONS`, or ""."""
-        if not self.row:
-            return ""
-        if self.row["decision"] == EXCLUDED:
-            return EXCLUDE
-        made = next((decision for decision, reason in REASONS.items() if self.row["reason"] == reason), "")
-        return made or (RELABEL if self.row["given"] else "")
+    def __post_init__(self):
+        self.decision = _decision(self.row)  # one of `DECISIONS`, or ""
+
+    def take(self, row):
+        """Let the photo be as its `row` says."""
+        self.row, self.file, self.label, self.decision = row, row["file"], row["label"], _decision(row)
 
     @property
     def place(self):
@@ -218,7 +215,7 @@ class Review:
     def _take(self, item, row):
         """Let `item` be as its `row` says."""
         self._by_file.pop(row["url"], None)
-        item.row, item.file, item.label = row, row["file"], row["label"]
+        item.take(row)
         self._by_row[_identity(row)] = item
 
     def undo(self):
@@ -291,3 +288,13 @@ class Review:
 def _identity(row):
     """Return what identifies the photo of a row, whatever is decided about it."""
     return row["given"] or row["label"], row["url"], row["origin"], row["sha256"]
+
+
+def _decision(row):
+    """Return what was decided about the photo of a row, which can be None."""
+    if not row:
+        return ""
+    if row["decision"] == EXCLUDED:
+        return EXCLUDE
+    made = next((decision for decision, reason in REASONS.items() if row["reason"] == reason), "")
+    return made or (RELABEL if row["given"] else "")
