@@ -8,10 +8,11 @@ import time
 from collections import Counter
 
 import pytest
-from conftest import ROOT, run_notebook
 from PIL import Image
-from standin.engine import engine, result
-from standin.photos import icon, icons_of, photos
+from support import ROOT
+from support.notebook import run_notebook
+from support.standin.engine import engine, result
+from support.standin.photos import icon, icons_of, photos
 from test_train import printed
 
 from icon_classifier.dataset.download import Fetcher

@@ -7,9 +7,9 @@ import zlib
 import numpy as np
 import pillow_heif
 import pytest
-from conftest import python
 from PIL import Image, ImageCms
-from profiles import (
+from support.process import python
+from support.profiles import (
     LINEAR_GREY,
     P3,
     P3_COLOURS,

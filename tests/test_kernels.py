@@ -6,7 +6,8 @@ import shutil
 
 import psutil
 import pytest
-from conftest import ROOT, python
+from support import ROOT
+from support.process import python
 
 from icon_classifier.server import capacity
 from icon_classifier.server.fork_pool import exports_of

@@ -14,7 +14,8 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from conftest import ROOT, furnish
+from support import ROOT
+from support.server import furnish
 
 from icon_classifier.notebook_runner import NotebookClient
 from icon_classifier.server.preflight import procfile

@@ -4,8 +4,8 @@ import json
 import time
 
 import pytest
-from conftest import python
-from standin.engine import QUOTINGS, engine, result
+from support.process import python
+from support.standin.engine import QUOTINGS, engine, result
 
 from icon_classifier.dataset.query import Query, SearchError, SearchRefused
 from icon_classifier.dataset.search import by_ddgs, by_jmd, search

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from PIL import Image
-from standin.photos import icon
+from support import ROOT
+from support.standin.photos import icon
 
 from icon_classifier.__main__ import main
 from icon_classifier.model.card import Card, sha256_of

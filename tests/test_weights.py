@@ -11,8 +11,8 @@ import torch
 from fastai.vision import all as fv
 from huggingface_hub.utils import _http
 from safetensors.torch import save_file
-from standin import lite0
-from standin.textures import LABELS, render, write_textures
+from support.standin import lite0
+from support.standin.textures import LABELS, render, write_textures
 from torchvision.models import get_model_weights
 
 from icon_classifier.model.classifier import load_classifier

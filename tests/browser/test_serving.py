@@ -12,29 +12,22 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import websocket
-from conftest import serve, surest
 from playwright.sync_api import expect
-from visits import (
+from support.drawings import surest
+from support.page import (
     classify,
     come_and_go,
     complaints_of,
-    fork_server,
-    get,
-    health,
-    kept,
-    kernel_of,
-    kernels,
-    leave,
     loaded,
     open_page,
     prediction,
     press,
     ready,
-    server_of,
-    until,
     upload,
     visit,
 )
+from support.process import until
+from support.server import fork_server, get, health, kept, kernel_of, kernels, leave, serve, server_of
 
 CAPACITY = 12
 
