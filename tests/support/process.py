@@ -7,6 +7,8 @@ import time
 
 from support import ROOT
 
+PROGRAMS = ROOT / "tests/support/programs"  # they run in processes of their own
+
 
 def python(*args, environment=None, **options):
     """Run the Python of this or the named environment, with the project's root on its path."""
