@@ -40,7 +40,7 @@ review: .venv/ready ## look at the most suspicious photos first, and keep, exclu
 	@PORT="$(PORT)" $(BIN)/python notebooks/review.py
 
 test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromium included
-	@$(BIN)/python tests/browser/programs.py
+	@$(BIN)/python tests/support/binaries.py
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # The environments. requirements-all.txt is for authors and pins ipywidgets 7 (fastbook does); requirements.txt is

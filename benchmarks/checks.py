@@ -17,7 +17,7 @@ from fastai.vision.all import ImageDataLoaders, Resize, get_image_files, resnet1
 from safetensors.torch import save_file
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from standin import lite0, textures
+from support.standin import lite0, textures
 
 from icon_classifier.dataset.checks.approved import FarFromApproved
 from icon_classifier.dataset.checks.mislabelled import Mislabelled

@@ -18,9 +18,13 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/browser")]
 
-from conftest import serve  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
-from visits import CHROMIUM, kernels, server_of  # noqa: E402
+from support.page import CHROMIUM  # noqa: E402
+from support.server import (  # noqa: E402
+    kernels,
+    serve,
+    server_of,
+)
 
 from icon_classifier.dataset.checks.photo import RELABEL, Finding  # noqa: E402
 from icon_classifier.dataset.manifest import Manifest  # noqa: E402

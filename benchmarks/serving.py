@@ -17,12 +17,14 @@ import psutil
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-sys.path += [str(ROOT / "tests"), str(ROOT / "tests/browser")]
+sys.path.append(str(ROOT / "tests"))
 
-import visits  # noqa: E402
-from conftest import furnish, serve  # noqa: E402
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 from row import row  # noqa: E402
+from support import page as steps  # noqa: E402
+from support import server as servers  # noqa: E402
+from support.process import until  # noqa: E402
+from support.server import furnish, get, serve  # noqa: E402
 
 MB = 1 << 20
 VISITORS = 10
@@ -42,12 +44,12 @@ def measure(browser, folder, environment, line, visitors, upload):
     durations = []
     found = {"cold": statistics.median(cold(folder, environment, line) for _ in range(3))}
     with serve(folder, environment, line, ICON_VISITORS="20") as address:
-        server = visits.server_of(address)
+        server = servers.server_of(address)
         for _ in range(visitors):
             context = browser.new_context()
             page = context.new_page()
-            sent = visits.sent(page)
-            visits.open_page(page, address)
+            sent = steps.sent(page)
+            steps.open_page(page, address)
             sent.clear()
             durations.append(seconds(lambda page=page: classify(page, folder, upload)))
             contexts.append(context)
@@ -55,7 +57,7 @@ def measure(browser, folder, environment, line, visitors, upload):
         time.sleep(2)
         pids = [server.pid, *(child.pid for child in server.children(recursive=True))]
         memory = {pid: psutil.Process(pid).memory_full_info() for pid in pids}
-        fork_server = visits.fork_server(server)
+        fork_server = servers.fork_server(server)
         theirs = [memory[pid].uss for pid in pids if pid not in (server.pid, fork_server.pid if fork_server else None)]
         found["private"] = max(sorted(theirs)[-visitors:]) / MB
         found["kernels"] = len(theirs)  # the page of 2021 keeps those of visitors who have gone, too
@@ -63,12 +65,12 @@ def measure(browser, folder, environment, line, visitors, upload):
         for context in contexts:
             context.close()
     with serve(folder, environment, line, ICON_VISITORS="20") as address:
-        visits.get(address)
-        found["warm"] = median(lambda: visits.get(address))
+        get(address)
+        found["warm"] = median(lambda: get(address))
         with tempfile.TemporaryDirectory() as profile:  # a browser that keeps what it has seen, as visitors' do
-            context = browser.browser_type.launch_persistent_context(profile, **visits.CHROMIUM)
-            found["requests"], found["megabytes"] = visits.loaded(context.new_page(), address)
-            found["visible"] = median(lambda: visits.open_page(context.new_page(), address))
+            context = browser.browser_type.launch_persistent_context(profile, **steps.CHROMIUM)
+            found["requests"], found["megabytes"] = steps.loaded(context.new_page(), address)
+            found["visible"] = median(lambda: steps.open_page(context.new_page(), address))
             context.close()
     return found
 
@@ -76,12 +78,12 @@ def measure(browser, folder, environment, line, visitors, upload):
 def cold(folder, environment, line):
     """The seconds that a server takes for its first page."""
     with serve(folder, environment, line) as address:
-        return seconds(lambda: visits.get(address))
+        return seconds(lambda: get(address))
 
 
 def classify(page, folder, upload):
     upload(page, folder / "photo.jpg")
-    visits.press(page)
+    steps.press(page)
     expect(page.get_by_text("Prediction:")).to_be_visible(timeout=60_000)
 
 
@@ -100,29 +102,29 @@ def seconds(action):
 def crowd(folder):
     """What twenty visitors at once get when there is capacity for ten."""
     with serve(folder, ".venv-page", ICON_VISITORS="10") as address, ThreadPoolExecutor(20) as pool:
-        visits.get(address + "healthz")
+        get(address + "healthz")
         statuses = []
-        slowest = seconds(lambda: statuses.extend(pool.map(lambda _: visits.get(address)[0], range(20))))
+        slowest = seconds(lambda: statuses.extend(pool.map(lambda _: get(address)[0], range(20))))
     return f"{statuses.count(200)} served, {statuses.count(503)} asked to wait, the slowest within {slowest:.2f} s"
 
 
 def many(browser, folder, image):
     """What two hundred visits leave behind: kernels after at most 60 s, and memory after and before, in MB."""
     with serve(folder, ".venv-page", ICON_VISITORS="60") as address:
-        server = visits.server_of(address)
+        server = servers.server_of(address)
         for _ in range(4):  # what a first visit loads for good is no leak
-            visits.classify(browser, address, image)
-        visits.until(lambda: not visits.kernels(server), 60)
-        before = visits.kept(server)
+            steps.classify(browser, address, image)
+        until(lambda: not servers.kernels(server), 60)
+        before = servers.kept(server)
         for _ in range(20):
-            visits.come_and_go(browser, address, image)
-        visits.until(lambda: not visits.kernels(server), 60)
-        return len(visits.kernels(server)), visits.kept(server) / MB, before / MB
+            steps.come_and_go(browser, address, image)
+        until(lambda: not servers.kernels(server), 60)
+        return len(servers.kernels(server)), servers.kept(server) / MB, before / MB
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(**visits.CHROMIUM)
+        browser = playwright.chromium.launch(**steps.CHROMIUM)
         ours, old = Path(folder, "ours"), Path(folder, "old")
         photo = Image.effect_noise((400, 300), 60).convert("RGB").resize((4000, 3000))
         for place in (ours, old):
@@ -133,7 +135,7 @@ def main():
         shutil.copy(ROOT / "benchmarks/page_2021.ipynb", old / "page_2021.ipynb")
         source = (old / "page_2021.ipynb").read_text().replace("../export/", "export/")
         (old / "page_2021.ipynb").write_text(source)
-        here = measure(browser, ours, ".venv-page", None, VISITORS, visits.upload)
+        here = measure(browser, ours, ".venv-page", None, VISITORS, steps.upload)
         few = int(os.environ.get("VISITORS_2021", 3))  # ten kernels with fastai need 4 GB
         there = measure(browser, old, ".venv", OLD, few, upload_2021)
         at_once, (left, after, before) = crowd(ours), many(browser, ours, ours / "small.jpg")

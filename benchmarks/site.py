@@ -18,11 +18,11 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests/browser")]
 
-import visits  # noqa: E402
-from conftest import furnish, serve  # noqa: E402
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 from row import row  # noqa: E402
 from static_host import hosted  # noqa: E402
+from support import page as visits  # noqa: E402
+from support.server import furnish, serve  # noqa: E402
 
 from icon_classifier.site.build import write_site  # noqa: E402
 

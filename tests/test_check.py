@@ -4,7 +4,9 @@ import re
 import shutil
 
 import pytest
-from conftest import ROOT, furnish, python
+from support import ROOT
+from support.process import python
+from support.server import furnish
 
 from icon_classifier.server import preflight
 

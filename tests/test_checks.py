@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 import pytest
 from PIL import Image
-from standin import textures
+from support.standin import textures
 
 from icon_classifier.dataset.checks.degenerate import Degenerate
 from icon_classifier.dataset.checks.duplicates import Duplicates, LabelConflicts, duplicate_groups, duplicate_pairs

@@ -3,8 +3,8 @@
 import json
 import re
 
-from conftest import python
-from standin.textures import render
+from support.process import python
+from support.standin.textures import render
 
 from icon_classifier.__main__ import main
 from icon_classifier.model.classifier import load_classifier

@@ -5,8 +5,8 @@ import random
 
 import numpy as np
 import pytest
-from conftest import python
 from scipy.stats import binomtest
+from support.process import python
 
 from icon_classifier.model.card import Card, CardError
 from icon_classifier.model.card_text import facts, model_card

@@ -9,10 +9,12 @@ import time
 from collections import Counter
 
 import pytest
-from conftest import ROOT, run_notebook
 from PIL import Image
-from standin.engine import engine, result
-from standin.photos import icon, icons_of, photos
+from support import ROOT
+from support.notebook import run_notebook
+from support.process import PROGRAMS
+from support.standin.engine import engine, result
+from support.standin.photos import icon, icons_of, photos
 from test_train import printed
 
 from icon_classifier.dataset.download import Fetcher
@@ -194,21 +196,16 @@ def test_concurrent_download_is_eight_times_as_fast(tmp_path):
     assert serial / ours >= 8, f"{serial:.1f} s against {ours:.1f} s"
 
 
-GATHER = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores Ctrl-C
-from icon_classifier.training.gather import gather
-endpoint, host, folder, size = sys.argv[1:]
-if int(size):
-    import resource
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))  # no file may grow larger: the disk is full
-gather(["heart", "star"], folder, 40, endpoint=endpoint, allow_hosts=[host])
-"""
-
-
 def start(server, host, folder, size=0):
     return subprocess.Popen(
-        [sys.executable, "-c", GATHER, server.address, host.netloc, str(folder), str(size)],
+        [
+            sys.executable,
+            str(PROGRAMS / "gather_from_stand_in.py"),
+            server.address,
+            host.netloc,
+            str(folder),
+            str(size),
+        ],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -4,8 +4,8 @@ import json
 import re
 import shlex
 
-from conftest import ROOT, furnish, serve
-from visits import get, kernel_of
+from support import ROOT
+from support.server import furnish, get, kernel_of, serve
 
 
 def test_container_runs_the_procfile_command(tmp_path):

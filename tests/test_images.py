@@ -7,9 +7,9 @@ import zlib
 import numpy as np
 import pillow_heif
 import pytest
-from conftest import python
 from PIL import Image, ImageCms
-from profiles import (
+from support.process import PROGRAMS, python
+from support.profiles import (
     LINEAR_GREY,
     P3,
     P3_COLOURS,
@@ -148,13 +148,8 @@ def test_memory_of_a_twelve_megapixel_photo(tmp_path, mode, format, longest):
     profile = {"LA": LINEAR_GREY, "CMYK": PRESS}.get(mode, P3)
     image = Image.new("RGB", (4032, 3024), RED).convert(mode)
     image.save(tmp_path / "photo", format, progressive=mode == "RGB", icc_profile=profile)
-    code = """import re, sys; from icon_classifier.images import open_image; from pathlib import Path
-here, photo = Path("/proc/self"), Path(sys.argv[1]).read_bytes()
-most = lambda what: int(re.search(what + r":\\s+(\\d+)", (here / "status").read_text())[1]) / 1024
-open_image(Path(sys.argv[2]).read_bytes()); (here / "clear_refs").write_text("5"); before = most("VmRSS")
-open_image(photo, longest=eval(sys.argv[3])); print(most("VmHWM") - before)"""
     (tmp_path / "small").write_bytes(encoded(Image.new(mode, (40, 40)), format))
-    took = float(python("-c", code, str(tmp_path / "photo"), str(tmp_path / "small"), str(longest)).stdout)
+    took = float(python(PROGRAMS / "decode_memory.py", tmp_path / "photo", tmp_path / "small", str(longest)).stdout)
     assert 1 < took < DECODE_MEMORY
 
 
@@ -482,17 +477,15 @@ def test_invalid_heic_is_refused(hurt, word):
 def test_heic_starts_no_thread_and_is_optional(tmp_path):
     """The fork server may have only one thread."""
     (tmp_path / "photo").write_bytes(encoded(two_halves(size=(600, 400)), "HEIF"))
-    code = """import os, sys; sys.modules.update(eval(sys.argv[2])); from icon_classifier.images import open_image
-try: print(open_image(sys.argv[1]).size, len(os.listdir("/proc/self/task")))
-except ValueError as error: print(error)"""
+    decode = PROGRAMS / "decode.py"
     photo = str(tmp_path / "photo")
     alone = {"OPENBLAS_NUM_THREADS": "1"}  # numpy's own threads; the fork server has none of them either
-    assert python("-c", code, photo, "{}", env=alone).stdout == "(600, 400) 1\n"
+    assert python(decode, photo, env=alone).stdout == "(600, 400) 1\n"
     expected = "HEIC photos are not supported here. Save or share it as JPEG and try again.\n"
-    assert python("-c", code, photo, "{'pillow_heif': None}").stdout == expected
+    assert python(decode, photo, "pillow_heif").stdout == expected
     (tmp_path / "photo").write_text("<html>")
-    assert "HEIC" in python("-c", code, photo, "{}").stdout
-    assert "HEIC" not in python("-c", code, photo, "{'pillow_heif': None}").stdout
+    assert "HEIC" in python(decode, photo).stdout
+    assert "HEIC" not in python(decode, photo, "pillow_heif").stdout
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

@@ -4,7 +4,8 @@ import ast
 import builtins
 from pathlib import Path
 
-from conftest import ROOT, python
+from support import ROOT
+from support.process import python
 
 PACKAGE = ROOT / "icon_classifier"
 # What each part may import of the others; as in CONTRIBUTING.md.

@@ -6,7 +6,8 @@ import shutil
 
 import psutil
 import pytest
-from conftest import ROOT, python
+from support import ROOT
+from support.process import PROGRAMS, python
 
 from icon_classifier.server import capacity
 from icon_classifier.server.fork_pool import exports_of
@@ -14,41 +15,10 @@ from icon_classifier.server.provisioner import kernel_arguments
 
 MB = capacity.MB
 
-# Starts a visitor's kernel as Voila does, in the folder argv[1], runs the lines argv[2:] there, prints what each shows.
-VISIT = """
-import asyncio, json, logging, sys, tempfile
-from icon_classifier.server.kernel_manager import VisitorKernelManager
-
-async def main():
-    folder = tempfile.mkdtemp()  # for the sockets, as Voila's is
-    kernels = VisitorKernelManager(root_dir=sys.argv[1], connection_dir=folder, log=logging.getLogger("kernels"))
-    capacity = await asyncio.gather(*(kernels.capacity() for _ in range(3)))  # they all wait for the fork server
-    assert len(set(capacity)) == 1, capacity
-    shown = {"capacity": capacity[0], "forked": kernels.forks(), "lines": []}
-    for _ in range(2):  # a reason is logged once, not for every visitor
-        kernel_id = await kernels.start_kernel(kernel_name="python3", path="")
-    shown["then"] = await kernels.capacity()
-    client = kernels.get_kernel(kernel_id).client()
-    client.start_channels()
-    await client.wait_for_ready(timeout=60)
-    for line in sys.argv[2:]:
-        text = []
-        await client.execute_interactive(line, timeout=60, output_hook=lambda message: text.append(message["content"]))
-        shown["lines"].append("".join(part.get("text", "") or str(part.get("evalue", "")) for part in text).strip())
-    client.stop_channels()
-    if kernels.forks():
-        shown["fork_server"] = kernels.fork_pool.process.pid
-    await kernels.shutdown_all()
-    print("shown:", json.dumps(shown))
-
-logging.basicConfig()
-asyncio.run(main())
-"""
-
 
 def visit(folder, *lines, environment=".venv-page", env=None):
-    """Return what `VISIT` reports about a kernel in `folder` (a dict), and the log."""
-    ran = python("-c", VISIT, str(folder), *lines, environment=environment, env=env or {})
+    """Return what start_kernel.py reports about a kernel in `folder` (a dict), and the log."""
+    ran = python(PROGRAMS / "start_kernel.py", str(folder), *lines, environment=environment, env=env or {})
     assert "shown: " in ran.stdout, ran.stderr
     return json.loads(ran.stdout.split("shown: ")[1]), ran.stderr
 
@@ -143,19 +113,8 @@ def scarce():
     return fork()
 os.fork = scarce""")
     (tmp_path / "sitecustomize.py").write_text("import sys\nif 'fork_server' in str(sys.orig_argv): import scarce")
-    code = """import asyncio, sys, tempfile; from tornado.web import HTTPError
-from icon_classifier.server.kernel_manager import VisitorKernelManager
-async def main():
-    kernels = VisitorKernelManager(root_dir=sys.argv[1], connection_dir=tempfile.mkdtemp())
-    first = await kernels.start_kernel(kernel_name="python3", path="")
-    try:
-        await kernels.start_kernel(kernel_name="python3", path="")
-    except HTTPError as error:
-        print(error.status_code, kernels.visitors(), await kernels.get_kernel(first).is_alive(), kernels.forks())
-    await kernels.shutdown_all()
-asyncio.run(main())"""
     env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    ran = python("-c", code, str(folder / "notebooks"), environment=".venv-page", env=env)
+    ran = python(PROGRAMS / "start_two_kernels.py", str(folder / "notebooks"), environment=".venv-page", env=env)
     assert ran.stdout.split() == ["503", "1", "True", "True"], ran.stderr
 
 
@@ -223,13 +182,10 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE))"""
 
 def test_one_image_is_decoded_at_a_time(tmp_path):
     """Without the lock, both processes would write their beginning before one writes its end."""
-    work = """import sys, time; from icon_classifier.page.decode_lock import decode_lock
-with decode_lock(), open(sys.argv[1], "a", buffering=1) as log:
-    log.write("begin "); time.sleep(.4); log.write("end ")"""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _: python("-c", work, str(tmp_path / "log")), range(3)))
+        list(pool.map(lambda _: python(PROGRAMS / "hold_decode_lock.py", str(tmp_path / "log")), range(3)))
     assert (tmp_path / "log").read_text() == "begin end " * 3
 
 

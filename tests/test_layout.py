@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from standin.photos import icon, photos
+from support.standin.photos import icon, photos
 
 from icon_classifier.dataset.datasets import dataset_of
 from icon_classifier.dataset.exclude import move_photo
@@ -350,8 +350,8 @@ def test_decisions_of_cleaning_stay(tmp_path):
 
 
 def test_relabelled_photo_is_not_searched_again(tmp_path):
-    from standin.engine import engine
-    from standin.photos import icons_of
+    from support.standin.engine import engine
+    from support.standin.photos import icons_of
 
     with photos() as host, engine(icons_of(host, 1000)) as server:
         where = dict(endpoint=server.address, allow_hosts=[host.netloc], seconds=60)

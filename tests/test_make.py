@@ -15,9 +15,10 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from conftest import ROOT, furnish
-from standin.photos import icon
-from visits import get, until
+from support import ROOT
+from support.process import until
+from support.server import furnish, get
+from support.standin.photos import icon
 
 from icon_classifier.notebook_runner import NotebookClient
 from icon_classifier.server.preflight import procfile

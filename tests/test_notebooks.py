@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT
+from support import ROOT
 
 BIN = Path(sys.executable).parent
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT, python
 from PIL import Image
+from support import ROOT
+from support.process import python
 
 from icon_classifier.images import ImageError, open_image
 from icon_classifier.model.card import Card, sha256_of

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
+from support import ROOT
 
 from icon_classifier.dataset.exclude import exclude, relabel, restore
 from icon_classifier.dataset.manifest import COLUMNS, Manifest

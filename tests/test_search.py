@@ -4,48 +4,13 @@ import json
 import time
 
 import pytest
-from conftest import python
-from standin.engine import QUOTINGS, engine, result
+from support.process import PROGRAMS, python
+from support.standin.engine import QUOTINGS, engine, result
 
 from icon_classifier.dataset.query import Query, SearchError, SearchRefused
 from icon_classifier.dataset.search import by_ddgs, by_jmd, search
 
 BOUND = 10  # s
-
-# jmd_imagescraper as it ships, many searches at once, each in a thread that is left behind when time is up. Only the
-# address of the search engine is replaced; what asks is its own function with requests' own get and post.
-ALONE = """
-import json, os, sys, threading, time
-import requests
-from jmd_imagescraper import core
-
-endpoints, seconds = json.loads(sys.argv[1]), float(sys.argv[2])
-local = threading.local()
-
-class Elsewhere:
-    def __getattr__(self, method):
-        return lambda url, **options: getattr(requests, method)(
-            url.replace("https://duckduckgo.com", local.endpoint), **options)
-
-core.requests = Elsewhere()
-outcome = dict.fromkeys(endpoints, "it is still waiting")
-
-def alone(case):
-    local.endpoint = endpoints[case]
-    try:
-        links = core.duckduckgo_scrape_urls("heart", 150)
-        outcome[case] = f"{len(links)} links"
-    except BaseException as error:
-        outcome[case] = f"{type(error).__name__}: {error}"
-
-threads = [threading.Thread(target=alone, args=[case], daemon=True) for case in endpoints]
-for thread in threads: thread.start()
-until = time.monotonic() + seconds
-for thread in threads: thread.join(max(0, until - time.monotonic()))
-print("\\n" + json.dumps(outcome))
-sys.stdout.flush()
-os._exit(0)
-"""
 NO_TOKEN, WAITS = "AssertionError: Failed to obtain search token", "it is still waiting"
 
 
@@ -85,7 +50,7 @@ def alone():
             faults = dict(faults)
             servers[case] = stack.enter_context(engine(results(faults.pop("number", 250)), **faults))
         endpoints = {case: server.address for case, server in servers.items()}
-        run = python("-c", ALONE, json.dumps(endpoints), "8", timeout=60)
+        run = python(PROGRAMS / "jmd_alone.py", json.dumps(endpoints), "8", timeout=60)
         assert run.returncode == 0, run.stderr
         outcome = json.loads(run.stdout.splitlines()[-1])
         yield {case: (outcome[case], servers[case].asked["i.js"]) for case in CASES}

@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from conftest import python
+from support.process import python
 
 from icon_classifier.errors import IconClassifierError
 from icon_classifier.model.card import Card

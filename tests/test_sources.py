@@ -8,9 +8,10 @@ import tarfile
 import zipfile
 
 import pytest
-from conftest import ROOT, python
 from PIL import Image
-from standin.photos import icon, photos
+from support import ROOT
+from support.process import python
+from support.standin.photos import icon, photos
 
 from icon_classifier.dataset.labels import LabelError, folder_names, safe_name
 from icon_classifier.dataset.links import SourceError

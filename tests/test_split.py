@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from standin import textures
+from support.standin import textures
 
 from icon_classifier.dataset.split import VALID_SHARE, GroupSplitter, draw, leaked, split_groups
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from support import ROOT
 
 from icon_classifier.dataset.checks.approved import MIN_APPROVED, FarFromApproved
 from icon_classifier.dataset.checks.mislabelled import Mislabelled

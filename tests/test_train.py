@@ -14,9 +14,10 @@ import numpy as np
 import papermill
 import pytest
 import torch
-from conftest import ROOT, run_notebook
 from PIL import Image, ImageDraw
-from standin.photos import icon
+from support import ROOT
+from support.notebook import run_notebook
+from support.standin.photos import icon
 
 from icon_classifier.dataset.manifest import Manifest
 from icon_classifier.dataset.split import GroupSplitter

@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from PIL import Image
-from standin.photos import icon
+from support import ROOT
+from support.standin.photos import icon
 
 from icon_classifier.__main__ import main
 from icon_classifier.model.card import Card, sha256_of
-from icon_classifier.training import export
 from icon_classifier.training.failures import ExportFolderError, check_export
 from icon_classifier.training.gather import PhotosError
 from icon_classifier.training.train import DRAWINGS, PHOTOGRAPHS, _dataloaders, _fit
@@ -144,7 +143,6 @@ def test_rejects_unknown_architecture_before_gathering(tmp_path, monkeypatch, ca
 
 def test_trains_on_a_hundred_labels_of_five_photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(export, "FP32_SHARES", export.FP32_SHARES[:1])  # one attempt in int8; test_onnx.py tests them
     for n in range(500):
         (tmp_path / f"mine/label {n // 5}").mkdir(parents=True, exist_ok=True)
         Image.effect_noise((40, 40), 80).save(tmp_path / f"mine/label {n // 5}/{n}.png")

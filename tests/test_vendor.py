@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from conftest import python
+from support.process import python
 
 from icon_classifier.site.vendor import MAX_PART_BYTES, RECORD, RUNTIME, VendorError, adapt, sha256
 

@@ -11,12 +11,11 @@ import torch
 from fastai.vision import all as fv
 from huggingface_hub.utils import _http
 from safetensors.torch import save_file
-from standin import lite0
-from standin.textures import LABELS, render, write_textures
+from support.standin import lite0
+from support.standin.textures import LABELS, render, write_textures
 from torchvision.models import get_model_weights
 
 from icon_classifier.model.classifier import load_classifier
-from icon_classifier.training import export
 from icon_classifier.training.weights import WeightsError, pretrained_weights
 
 
@@ -196,7 +195,6 @@ def test_other_exceptions_are_not_caught(folder):
 
 def test_fine_tuning_from_real_weights_lowers_the_error(folder, tmp_path, monkeypatch, execute_here):
     """In train.ipynb at 224 pixels, in two epochs of 48 images of textures. Guessing has an error of two thirds."""
-    monkeypatch.setattr(export, "FP32_SHARES", export.FP32_SHARES[:1])  # one attempt in int8; test_onnx.py tests them
     write_textures(tmp_path / "textures", 20)
     weights = str(folder / "lite0.safetensors")
     execute_here(source=str(tmp_path / "textures"), arch=lite0.ARCH, weights=weights, epochs=1, batch_size=8)

@@ -5,8 +5,8 @@ import random
 
 import numpy as np
 from PIL import Image
-from profiles import LINEAR_GREY, P3, PRESS, gamma, icc, rgb_profile, table_of
-from profiles import P3_COLOURS as COLOURS
+from support.profiles import LINEAR_GREY, P3, PRESS, gamma, icc, rgb_profile, table_of
+from support.profiles import P3_COLOURS as COLOURS
 from test_images import encoded, png
 
 from icon_classifier.training.sample import LABELS, draw_icon, find_glyphs

@@ -4,9 +4,11 @@ import re
 import shutil
 
 import nbformat
-from conftest import ROOT, furnish, serve
 from playwright.sync_api import expect
-from visits import complaints_of, get, health, open_page, prediction, press, until, upload
+from support import ROOT
+from support.page import complaints_of, open_page, prediction, press, upload
+from support.process import until
+from support.server import furnish, get, health, serve
 
 
 def test_voila_render_of_a_running_jupyter_server(browser, site, drawing):

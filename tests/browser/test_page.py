@@ -6,11 +6,13 @@ import shutil
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT, furnish, python, serve
 from PIL import Image
 from playwright.sync_api import expect
-from profiles import P3, P3_RED, SRGB_RED
-from visits import complaints_of, get, images, new_cards, open_page, prediction, press, ready, sent, until, upload
+from support import ROOT
+from support.page import complaints_of, images, new_cards, open_page, prediction, press, ready, sent, upload
+from support.process import python, until
+from support.profiles import P3, P3_RED, SRGB_RED
+from support.server import furnish, get, serve
 
 from icon_classifier.images import open_image
 from icon_classifier.model.card import Card

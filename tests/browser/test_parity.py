@@ -12,9 +12,9 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from parity_inputs import files
 from PIL import Image
+from support import ROOT
 from test_images import encoded, png_claiming, two_halves
 
 from icon_classifier.images import ImageError, open_image

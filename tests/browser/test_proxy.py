@@ -3,12 +3,14 @@
 import shutil
 from contextlib import ExitStack, contextmanager
 
-import programs
 import pytest
 import websocket
-from conftest import ROOT, furnish, serve, surest
 from playwright.sync_api import expect
-from visits import get, health, kernel_of, prediction, press, ready, server_of, until, upload, visit
+from support import ROOT, binaries
+from support.drawings import surest
+from support.page import prediction, press, ready, upload, visit
+from support.process import until
+from support.server import furnish, get, health, kernel_of, serve, server_of
 
 CAPACITY = 2  # of each server
 
@@ -38,7 +40,7 @@ def nobody_else(servers):
 def proxy(folder, servers, configuration=ROOT / "docs/haproxy.cfg"):
     """The proxy's address. It starts when both servers are up, as far as it can know: by their health checks."""
     one, two = (address.split("/")[2] for address in servers)
-    line = f"{programs.find('haproxy')} -f {configuration}"
+    line = f"{binaries.find('haproxy')} -f {configuration}"
     with serve(folder, ".venv-page", line, ready="healthz", ONE=one, TWO=two) as address:
         yield address
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT, python, serve
 from playwright.sync_api import expect
+from support import ROOT
+from support.page import complaints_of
+from support.process import python
+from support.server import kernels, serve, server_of
 from test_review import decisions, finding, make_dataset
-from visits import complaints_of, kernels, server_of
 
 from icon_classifier.dataset.checks.photo import Finding
 from icon_classifier.dataset.review.findings import write_findings

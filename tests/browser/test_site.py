@@ -8,11 +8,12 @@ import shutil
 import numpy as np
 import pytest
 import test_page
-from conftest import furnish, serve
 from PIL import Image
 from playwright.sync_api import expect
 from static_host import hosted
-from visits import complaints_of, get, health, images, open_page, prediction, press, until, upload, visit
+from support.page import complaints_of, images, open_page, prediction, press, upload, visit
+from support.process import until
+from support.server import furnish, get, health, serve
 
 from icon_classifier.model.card import Card
 from icon_classifier.model.card_text import LIMITS, facts

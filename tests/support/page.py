@@ -1,20 +1,16 @@
 """What the tests of the served page share: a browser, its steps, and a look at the server's processes from outside."""
 
-import json
-import re
 import socket
-import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-import programs
-import psutil
 from playwright.sync_api import expect
 
+from support import binaries
+from support.server import get
+
 CHROMIUM = {  # how it is started
-    "executable_path": programs.find("chromium"),
+    "executable_path": binaries.find("chromium"),
     "args": [
         "--no-sandbox",
         "--disable-gpu",
@@ -122,23 +118,6 @@ def visit(browser, address):
                 page.close(run_before_unload=True)
 
 
-def get(address, method="GET", data=None, **headers):
-    """(status, headers, text) of a request for HTML, whatever the status; `headers`: with _ for -."""
-    headers = {"Accept": "text/html"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(address, method=method, data=data, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=90) as response:
-            return response.status, response.headers, response.read().decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.headers, error.read().decode()
-
-
-def leave(address, html):
-    """Tell the server, as the page does, that the visitor who got `html` has gone."""
-    get(f"{address}voila/api/shutdown/{kernel_of(html)}", "POST", b"", Origin=address.rstrip("/"))
-
-
 def classify(browser, address, image):
     """A visit as it should be: the answer is read, the tab closed."""
     with visit(browser, address) as page:
@@ -160,52 +139,3 @@ def come_and_go(browser, address, image):
         with socket.create_connection(("127.0.0.1", urlsplit(address).port)) as raw:
             raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n")
         get(address)
-
-
-def kernel_of(html):
-    """The kernel id that a page carries, ours or Voila's own."""
-    return re.search(r'kernelId"?[ :=]+"([0-9a-f-]{36})"', html)[1]
-
-
-def health(address):
-    return json.loads(get(address + "healthz")[2])
-
-
-def server_of(address):
-    """The process that listens at `address`."""
-    port = urlsplit(address).port
-    pids = {link.pid for link in psutil.net_connections("tcp") if link.laddr.port == port and link.status == "LISTEN"}
-    return psutil.Process(pids.pop())
-
-
-def kernels(server):
-    """The server's processes that are kernels: with a fork server, its children, else those that run ipykernel."""
-    forker = fork_server(server)
-    if forker:
-        return forker.children()
-    return [child for child in server.children() if "ipykernel_launcher" in child.cmdline()]
-
-
-def fork_server(server):
-    """The fork server, from which kernels are forked, or None."""
-    return next((child for child in server.children() if "icon_classifier.server.fork_server" in child.cmdline()), None)
-
-
-def own_memory(processes):
-    """Bytes of memory that are the processes' own, shared pages once; not files, which another program may map too."""
-    lines = [line.split() for process in processes for line in open(f"/proc/{process.pid}/smaps_rollup")]
-    return sum(int(line[1]) << 10 for line in lines if line[0] == "Pss_Anon:")
-
-
-def kept(server):
-    """Bytes of memory that the server and its fork server keep once their visitors have gone."""
-    time.sleep(6)  # the server collects what is left of kernels every five seconds
-    return own_memory([server, fork_server(server)])
-
-
-def until(condition, seconds):
-    """Wait until `condition()` holds; whether it did within `seconds`."""
-    end = time.monotonic() + seconds
-    while not (held := condition()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return bool(held)

@@ -11,7 +11,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from icon_classifier.training.sample import LABELS, draw_icon, find_glyphs
-from standin.engine import Quiet, result, serve
+from support.standin.engine import Quiet, result, serve
 
 
 @cache

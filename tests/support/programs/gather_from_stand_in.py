@@ -1,0 +1,13 @@
+"""Gather from the search engine argv[1] and the host argv[2] into argv[3]; argv[4]: how large a file may be."""
+
+import resource
+import signal
+import sys
+
+from icon_classifier.training.gather import gather
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores Ctrl-C
+endpoint, host, folder, size = sys.argv[1:]
+if int(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))  # no file may grow larger: the disk is full
+gather(["heart", "star"], folder, 40, endpoint=endpoint, allow_hosts=[host])
