@@ -76,7 +76,7 @@ def flips_found(raw, labels, seed):
     return len(review(raw, given, seed) & set(flipped.tolist())) / len(flipped)
 
 
-def impostors_found(raw, labels, seed, victim, impostor):
+def impostors_found(raw, labels, victim, impostor, seed):
     """Return the share of photos of the label `impostor`, planted under `victim`, among the reviewed photos."""
     rng = np.random.default_rng(seed)
     number = round((labels == victim).sum() * IMPOSTORS / (1 - IMPOSTORS))

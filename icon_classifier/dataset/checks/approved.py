@@ -6,9 +6,7 @@ from .features import NEIGHBOURS, nearest, of_length_one
 from .photo import Finding
 
 MIN_APPROVED = NEIGHBOURS + 2  # of a label; with fewer, the distances say nothing
-USUAL_SHARE = (
-    0.75  # of the approved photos; those beyond are as unusual as many good photos, and come last in the order
-)
+USUAL_SHARE = 0.75  # of the approved photos; what is no farther than these from the others is not a finding
 
 
 class FarFromApproved:
