@@ -40,6 +40,7 @@ def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site
         assert listed == {"icon_classifier.ipynb", "second.ipynb"}
         for hidden in (
             "train.ipynb",
+            "review.ipynb",
             "library/00_sample.ipynb",
             "./train.ipynb",
             "library/../train.ipynb",
