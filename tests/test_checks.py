@@ -124,6 +124,16 @@ def test_keeps_the_largest_photo_of_each_group(tmp_path):
     assert Duplicates().find(photos) == found and LabelConflicts().find(photos) == []
 
 
+def test_one_of_each_image_stays(tmp_path):
+    """A darker photo shows the same, but is no certain copy; excluding what is certain leaves one photo of each."""
+    image = textures.render("net", 1)
+    dark = image.resize((200, 200)).point(lambda level: round(level * 0.9))
+    photos = write(tmp_path, {"net/a.png": image, "net/b.png": dark, "net/c.png": dark.resize((180, 180))})
+    found = Duplicates().find(photos)
+    assert [(f.file, f.suggested) for f in found] == [("net/b.png", REVIEW), ("net/c.png", EXCLUDE)]
+    assert found[1].evidence == "net/b.png"
+
+
 def test_less_certain_duplicates_are_for_a_person(tmp_path):
     """A photo that is cropped more differs in more bits."""
     image = textures.render("net", 1)

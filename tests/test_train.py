@@ -267,10 +267,10 @@ def test_training_and_page_get_the_same_pixels(tmp_path, kind):
     gather_from(tmp_path / "mine", photos)
     learn = vision_learner(dataloaders(photos), resnet18, pretrained=False)
     files = learn.dls.valid_ds.items
-    batch = next(iter(learn.dls.valid))[0].cpu().numpy()
+    batches = np.concatenate([images.cpu().numpy() for images, _ in learn.dls.valid])
     rows = {row["file"]: row["url"] for row in Manifest(photos).rows}
     rule = preprocessing_of(learn.dls)
-    for file, seen in zip(files, batch, strict=True):
+    for file, seen in zip(files, batches, strict=True):
         original = tmp_path / rows[Path(file).relative_to(photos).as_posix()]
         served = prepare(open_image(original.read_bytes()), rule)
         difference = np.abs(seen - served)

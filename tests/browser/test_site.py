@@ -116,6 +116,7 @@ def test_about_the_model_and_where_pictures_go(page, site):
 def test_a_photo_gets_the_prediction_that_python_gives(page, photo, site):
     upright, path = photo
     upload(page, path)
+    expect(page.locator(".icon-card img")).to_have_js_property("complete", True)
     width, height = page.evaluate(
         "(({ naturalWidth, naturalHeight }) => [naturalWidth, naturalHeight])(document.querySelector('.icon-card img'))"
     )

@@ -34,12 +34,14 @@ class Duplicates:
 
     def find(self, photos):
         """Return a `Finding` per photo that can go, group by group."""
-        return [
-            _finding(self.name, photos, pairs, members[0], other, "label")
-            for pairs, group in _groups_of(photos, self.pairs)
-            for members in _by_label(photos, group)
-            for other in members[1:]
-        ]
+        found = []
+        for neighbours, group in _groups_of(photos, self.pairs):
+            for members in _by_label(photos, group):
+                copies = _copies(photos, neighbours, members)
+                found += [
+                    _finding(self.name, photos, neighbours, members[0], i, "label", copies.get(i)) for i in members[1:]
+                ]
+        return found
 
 
 class LabelConflicts:
@@ -120,9 +122,21 @@ def _by_label(photos, members):
     return [labels[label] for label in sorted(labels)]
 
 
-def _finding(check, photos, neighbours, kept, i, among):
-    """Return the `Finding` about photo i, with its nearest duplicate beside it; `kept` goes first among equals.
+def _copies(photos, neighbours, members):
+    """Return {i: the photo that it is certainly a copy of}. That photo is not in it, so one of each image stays."""
+    copies = {}
+    for n, i in enumerate(members):
+        staying = [j for j in members[:n] if j in neighbours[i] and j not in copies]
+        copied = next((j for j in staying if are_copies(photos[i], photos[j], neighbours[i][j])), None)
+        if copied is not None:
+            copies[i] = copied
+    return copies
 
+
+def _finding(check, photos, neighbours, kept, i, among, copied=None):
+    """Return the `Finding` about photo i, beside the photo `copied`, which it is certainly a copy of.
+
+    If that is None: beside its nearest duplicate. `kept` goes first among equals.
     among: "label" to prefer duplicates of the same label, "other" to prefer those of other labels.
     """
     photo = photos[i]
@@ -131,7 +145,7 @@ def _finding(check, photos, neighbours, kept, i, among):
         fits = (photos[j].label == photo.label) == (among == "label")
         return not fits, neighbours[i][j], j != kept, photos[j].file
 
-    nearest = min(neighbours[i], key=rank)
+    nearest = min(neighbours[i], key=rank) if copied is None else copied
     bits = neighbours[i][nearest]
     beside = photos[nearest]
     if beside.sha256 == photo.sha256:
@@ -142,8 +156,8 @@ def _finding(check, photos, neighbours, kept, i, among):
         others = sorted({photos[j].label for j in neighbours[i]} - {photo.label})
         where = " and ".join(others)
         sentence += f" That is under {where}, so one label is wrong." if where else " Its group has other labels."
-    certain = are_copies(photo, beside, bits)
-    suggested = EXCLUDE if among == "label" and certain else REVIEW
+    certain = copied is not None or (among == "other" and are_copies(photo, beside, bits))
+    suggested = EXCLUDE if copied is not None else REVIEW
     score = (1 - bits / BITS) * (1 if certain else UNCERTAIN)
     other = beside.label if beside.label != photo.label else ""
     return Finding(check, photo.file, photo.label, score, sentence, beside.file, suggested, other)
