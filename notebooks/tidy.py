@@ -1,10 +1,24 @@
-"""Clean the outputs of executed notebooks: remove warnings, widget views without a kernel, and duplicate images."""
+"""Clean the outputs of executed notebooks: warnings, widget views without a kernel, duplicate and large images."""
 
+import io
 import re
 import sys
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 import nbformat
+from PIL import Image
+
+MAX_PNG = 40_000  # characters; a larger figure is stored with fewer colours
+COLOURS = 48
+
+
+def smaller(png):
+    """Return a PNG (base64) with `COLOURS` colours."""
+    image = Image.open(io.BytesIO(b64decode(png))).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return b64encode(file.getvalue()).decode()
 
 
 def tidy(output):
@@ -22,6 +36,8 @@ def tidy(output):
         return None
     if "image/jpeg" in data:  # Pillow displays each image in two formats
         data.pop("image/png", None)
+    if len(data.get("image/png", "")) > MAX_PNG:
+        data["image/png"] = smaller(data["image/png"])
     return output
 
 

@@ -163,6 +163,7 @@ def test_decisions_with_clicks_and_filters(tab, photos):
     page.get_by_role("combobox", name="Reason").select_option("")
     page.get_by_role("combobox", name="Show").select_option("exclude")
     expect(page.locator(".review-card")).to_have_count(1)
+    expect(card(page, 0)).to_contain_text("excluded")  # not the photo of the filter before
     card(page, 0).get_by_role("button", name="Keep").tap()  # an excluded photo comes back
     expect(card(page, 0)).to_contain_text("kept")
     assert (photos / FOUND[2][0]).exists()

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 PAGE = 30  # photos per page
 FILTERS = ("label", "check", "split", "decision")
 IN_WORDS = {KEEP: "kept", APPROVE: "approved", EXCLUDE: "excluded", RELABEL: "relabelled"}
+OTHER_VIEW = "Nothing was decided, because other photos are shown now. Please decide again."
 FAILED = "Something went wrong, and nothing was decided. The notebook's log says more."
 
 
@@ -70,7 +71,9 @@ class ReviewGrid(anywidget.AnyWidget):
                 self._send_page(int(message["page"]), message["view"])
             elif "undo" in message:
                 self._undo()
-            elif "decide" in message and message["view"] == self._view_id:
+            elif "decide" in message and message["view"] != self._view_id:
+                self._say(OTHER_VIEW)
+            elif "decide" in message:
                 self._decide(message)
             elif "filter" in message:
                 self._filters = {name: str(message["filter"].get(name) or "") for name in FILTERS}
