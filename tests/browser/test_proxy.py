@@ -22,8 +22,9 @@ def servers(site, tmp_path_factory):
         addresses = []
         for name in ("one", "two"):
             folder = furnish(tmp_path_factory.mktemp(name))
-            shutil.copytree(site / "export", folder / "export")
-            more = "--VisitorKernelManager.disconnect_timeout=10 --VisitorKernelManager.connect_timeout=10 "
+            # without the static page, which a full server would give to a visitor who reloads
+            shutil.copytree(site / "export", folder / "export", ignore=shutil.ignore_patterns("site*"))
+            more = "--VisitorKernelManager.disconnect_timeout=3 --VisitorKernelManager.connect_timeout=10 "
             more += "--MappingKernelManager.cull_interval=1"
             addresses.append(stack.enter_context(serve(folder, ".venv-page", more=more, ICON_VISITORS=str(CAPACITY))))
             assert health(addresses[-1])["forked"]
