@@ -60,7 +60,7 @@ test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromi
 
 bench: .venv/ready .venv-page/ready ## print what the ONNX model, the training loop, the forked kernels and the static page save or cost, each beside its counterpart
 	@test -f export/export.onnx || $(MAKE) --no-print-directory train
-	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/onnx.py
+	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/prediction.py
 	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/training.py
 	@$(BIN)/python benchmarks/serving.py
 	@$(BIN)/python benchmarks/site.py
