@@ -229,6 +229,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                         'icon_classifier/training/resume.py')},
             'icon_classifier.training.review': { 'icon_classifier.training.review._below': ( 'review.html#_below',
                                                                                              'icon_classifier/training/review.py'),
+                                                 'icon_classifier.training.review._error_findings': ( 'review.html#_error_findings',
+                                                                                                      'icon_classifier/training/review.py'),
                                                  'icon_classifier.training.review._predict': ( 'review.html#_predict',
                                                                                                'icon_classifier/training/review.py'),
                                                  'icon_classifier.training.review.choices_in_words': ( 'review.html#choices_in_words',

@@ -16,13 +16,13 @@ from base64 import b64encode
 from pathlib import Path
 
 from ..errors import IconClassifierError
+from .folder import MAX_PART_BYTES
 
 RUNTIME = Path(__file__).parent / "runtime"
 RECORD = RUNTIME / "runtime.json"
 PACKAGE = "onnxruntime-web"
 # Of the builds in the package, the only one without GPU support, which doubles the size.
 GLUE, WASM = "package/dist/ort.wasm.bundle.min.mjs", "package/dist/ort-wasm-simd-threaded.wasm"
-MAX_PART_BYTES = 9_500_000  # Hugging Face demands Git LFS for files above 10 MB
 PAGES = 512 * 16  # of 64 KiB: 512 MiB
 
 

@@ -53,7 +53,10 @@ def prediction_findings(
     learn:Learner   # A trained learner
 ) -> list: # A `Finding` per validation photo that the model misclassifies
     "Return findings about the errors of a model: the photo may be mislabelled"
-    found = _predict(learn)
+    return _error_findings(photos, _predict(learn))
+
+def _error_findings(photos, found):
+    "Return a `Finding` per misclassified photo of `found`, from `_predict`"
     return [Finding('misclassified', file, true, p, f'The model predicts {predicted} ({p:.0%}).'.replace('%', ' %'),
                     suggested=RELABEL, other_label=predicted)
             for file,(_,true,predicted,p,_) in zip(_below(photos, [f[0] for f in found]), found) if true != predicted]
@@ -66,8 +69,8 @@ def review_predictions(
     features:FrozenFeatures=None  # See `review_grid`
 ) -> VBox: # Its children are a `ConfusionMatrix` and a `ReviewGrid`
     "Show a confusion matrix whose cells open the review, below it, on exactly their photos"
-    grid = review_grid(photos, [*findings, *prediction_findings(photos, learn)], features)
     found = _predict(learn)
+    grid = review_grid(photos, [*findings, *_error_findings(photos, found)], features)
     files = _below(photos, [item for item,*_ in found])
     cells = [(file, true, predicted, loss) for file,(_,true,predicted,_,loss) in zip(files, found)]
     return VBox([ConfusionMatrix([str(label) for label in learn.dls.vocab], cells, grid.show), grid])
