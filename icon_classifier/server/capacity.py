@@ -18,6 +18,7 @@ DECODE_MEMORY = 100  # MB for the one image that is being decoded (see `page.dec
 FILES_PER_KERNEL = 20  # open files in the server
 SERVER_FILES = 100
 MAX_SOCKETS = 65535  # ZeroMQ's maximum; its default suffices for two hundred visitors
+MAX_QUEUED_MESSAGES = 4  # per ZeroMQ socket; ZeroMQ allows a thousand, of any size
 MAX_PENDING_BYTES = 32 * MB  # per page: messages that are being sent, or kept while it is disconnected
 
 
@@ -87,6 +88,11 @@ def _lines(path):
         return []
 
 
-def share_allocator_arena():
-    """Let all threads allocate from one arena, because an arena per thread keeps the memory that it once needed."""
+def return_freed_memory():
+    """Let glibc's allocator return memory to the system when it is freed, as far as it can be told to.
+
+    An arena per thread keeps the memory that the thread once needed. By default, the size from which an allocation has
+    a mapping of its own also grows up to 32 MB, so that large messages leave gaps between what is still in use.
+    """
     call_allocator("mallopt", -8, 1)  # M_ARENA_MAX
+    call_allocator("mallopt", -3, MB)  # M_MMAP_THRESHOLD

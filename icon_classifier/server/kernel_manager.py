@@ -125,10 +125,11 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         voila = kwargs.get("parent")
         if getattr(voila, "port_retries", 1) == 0 and (reason := refusal(voila.port, voila.ip)):
             sys.exit(reason)
-        capacity.share_allocator_arena()
+        capacity.return_freed_memory()
         capacity.raise_file_limit()
         super().__init__(**kwargs)
         self.context.max_sockets = capacity.MAX_SOCKETS
+        self.context.RCVHWM = capacity.MAX_QUEUED_MESSAGES  # of the sockets that it creates
         self.fork_pool = ForkPool([] if static_only() else self._notebooks(), self.log)
         self._visits = Visits()
         self._replaced = set()  # kernels that are being ended to admit a new visitor
