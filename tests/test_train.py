@@ -51,7 +51,8 @@ def test_finds_each_kind_of_planted_fault(site):
     assert duplicates >= 0.95 * total["duplicate"]
     found = {kind: int(n) / int(of) for n, of, kind in re.findall(r"(\d+) of (\d+) \(([a-z ]+)\)", said)}
     assert found["wrong label"] >= 0.85 and found["impostor"] > 0
-    before, after = map(int, re.search(r"misclassified (\d+) before the review and (\d+) after it", said).groups())
+    errors = re.search(r"A linear head: .* (\d+) were misclassified before and (\d+) after", said)
+    before, after = map(int, errors.groups())
     assert after <= before, "a review with the planted truth does not raise the error"
     rows = Manifest(site / "photos/sample").rows
     assert sum(row["decision"] == "excluded" for row in rows) >= total["broken"] + duplicates
