@@ -317,6 +317,40 @@ def test_int8_is_the_same_on_every_machine(finished, photos, tmp_path, monkeypat
     assert card.onnx["precision"] == "fp32" and sha256_of(file) == sha256_of(finished / "export.onnx")
 
 
+def test_int8_stores_large_arrays_in_half(finished, photos, tmp_path, monkeypatch):
+    """The file is smaller, and the OOD detector exactly the same: its numbers were rounded before its threshold."""
+    import onnx
+    from onnx.numpy_helper import to_array
+
+    from icon_classifier.training import export
+
+    layers = open_pickle(finished / "export.pkl").learn.ood_detector["layers"]
+    detector = [layer[name].numpy() for layer in layers for name in ("projection", "photos")]
+    assert all((array == np.float16(array)).all() for array in detector)
+
+    card = load_classifier(finished / "export.pkl").card
+    images = drawings(photos, "sample/valid")
+    small, large = tmp_path / "small.onnx", tmp_path / "large.onnx"
+    export._quantize(finished / "export.onnx", small, images, card.preprocessing)
+    monkeypatch.setattr(export, "_store_in_half", lambda path: None)
+    export._quantize(finished / "export.onnx", large, images, card.preprocessing)
+    half = [to_array(each) for each in onnx.load(small).graph.initializer if each.name.endswith("_fp16")]
+    assert small.stat().st_size == pytest.approx(large.stat().st_size - sum(each.nbytes for each in half), rel=0.01)
+    expected = [layer["projection"].numpy() for layer in layers]
+    assert all(any(np.array_equal(array, each) for each in half) for array in expected)
+
+    probabilities, scores = zip(
+        *(
+            (softmax(found["scores"]), found["ood_score"])
+            for path in (small, large)
+            for found in [open_onnx(path, card)._run(list(map(open_image, images)), ["scores", "ood_score"])]
+        ),
+        strict=True,
+    )
+    assert np.abs(probabilities[0] - probabilities[1]).max() < 0.01
+    assert np.abs(scores[0] - scores[1]).max() < 0.01 * np.std(scores[1])
+
+
 def test_sample_card_has_the_figures_of_int8(site):
     card = load_classifier(site / "export/export.pkl").card
     agreement = card.onnx["int8"]

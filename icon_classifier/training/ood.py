@@ -32,6 +32,10 @@ MAX_OOD_PHOTOS = 2000     # training photos that images are compared with
 MAX_OOD_RANK = 128        # directions that they are projected onto
 MAX_OOD_NUMBERS = 500_000 # stored in the export: 2 MB
 
+def _as_stored(values):
+    "Round `values` to fp16, as an int8 ONNX model stores them, so that the threshold is fitted to what is stored"
+    return values.half().float()
+
 def _summarize(
     layers:list # `Network.layers` of the training photos
 ) -> list: # A dict per layer: `projection`, `photos` and, in the first, `lengths`, see `Network`
@@ -42,8 +46,8 @@ def _summarize(
     found = []
     for values in layers:
         unit = F.normalize(values[some])
-        projection = torch.linalg.svd(unit, full_matrices=False)[2][:rank].T.contiguous()
-        found.append(dict(projection=projection, photos=unit @ projection))
+        projection = _as_stored(torch.linalg.svd(unit, full_matrices=False)[2][:rank].T.contiguous())
+        found.append(dict(projection=projection, photos=_as_stored(unit @ projection)))
     found[0]['lengths'] = layers[0][some].norm(dim=1)
     return found
 

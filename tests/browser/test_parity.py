@@ -287,6 +287,17 @@ def test_refusals_are_pythons_sentences(page, folder, classifiers):
     assert {name: answer.get("problem") for name, answer in answers.items()} == expected
 
 
+def test_image_that_does_not_fit_into_memory_gets_a_sentence(page, folder, compared, classifiers):
+    card = classifiers["int8"].card
+    script = """async ([labels, preprocessing]) => {
+        const ask = self.start();
+        await ask("begin", { card: { labels, preprocessing } });
+        return ask("prepare", { file: await (await fetch("0.img")).blob(), thumbnail: false });
+    }"""
+    answer = page.evaluate(script, [card.labels, card.preprocessing | {"size": [200_000, 200_000]}])
+    assert answer["problem"].startswith("This device has too little free memory"), answer
+
+
 def test_loading_repeats_damaged_downloads_and_keeps_what_came(page, folder, compared, classifiers):
     """The model in three pieces, of which one is damaged the first time; then from the cache, and never complete."""
     data = (folder / "int8.bin").read_bytes()

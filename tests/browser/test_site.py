@@ -11,7 +11,7 @@ import test_page
 from PIL import Image
 from playwright.sync_api import expect
 from static_host import hosted
-from support.page import complaints_of, images, open_page, prediction, press, upload, visit
+from support.page import CHROMIUM, complaints_of, images, open_page, prediction, press, upload, visit
 from support.process import until
 from support.server import furnish, get, health, serve
 
@@ -142,8 +142,8 @@ def test_large_files_and_files_that_no_browser_reads(page, drawing, tmp_path):
 # Bad files
 
 
-def bad_files(folder):
-    """Write a hundred damaged files: cut off, with wrong bytes, with wrong headers, and with nothing right at all."""
+def bad_files(folder, number):
+    """Write `number` damaged files: cut off, with wrong bytes, with wrong headers, and with nothing right at all."""
     chance = random.Random(2)
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8))
     good = []
@@ -151,24 +151,24 @@ def bad_files(folder):
         noise.save(folder / "good", kind)
         good.append((folder / "good").read_bytes())
     (folder / "good").unlink()
-    for number in range(100):
-        data = bytearray(good[number % 5])
-        if number % 4 == 0:
+    for i in range(number):
+        data = bytearray(good[i % 5])
+        if i % 4 == 0:
             del data[chance.randrange(len(data)) :]
-        elif number % 4 == 1:
+        elif i % 4 == 1:
             for _ in range(9):
                 data[chance.randrange(len(data))] = chance.randrange(256)
-        elif number % 4 == 2:
+        elif i % 4 == 2:
             at = chance.randrange(2, 40)
             data[at : at + 4] = chance.randbytes(4)
         else:
             data[chance.randrange(2, 12) :] = chance.randbytes(200)
-        (folder / f"{number:03}.jpg").write_bytes(data)
+        (folder / f"{i:03}.jpg").write_bytes(data)
     return sorted(folder.iterdir())
 
 
 def test_bad_files_get_a_sentence_and_leave_the_page_alive(page, drawing, tmp_path):
-    files = bad_files(tmp_path)
+    files = bad_files(tmp_path, 500)
     for start in range(0, len(files), 20):
         upload(page, *files[start : start + 20])
         press(page)
@@ -293,6 +293,24 @@ def test_browser_that_cannot_run_it_is_told_so(browser, address, drawing, lacks,
             upload(page, drawing("star"))
             press(page)
             expect(page.locator(".icon-problem")).to_contain_text(words)
+
+
+@pytest.mark.parametrize("megabytes", [8, 32])  # less than the runtime asks for first; too little for the model
+def test_too_little_memory_is_said(browser, address, drawing, megabytes):
+    """V8 refuses WebAssembly more memory than that, as a phone does."""
+    limit = f"--js-flags=--wasm-max-mem-pages={megabytes * 16}"  # of 64 kB
+    small = browser.browser_type.launch(**{**CHROMIUM, "args": [*CHROMIUM["args"], limit]})
+    try:
+        page = small.new_page()
+        complaints = complaints_of(page)
+        open_page(page, address)
+        expect(page.locator(".icon-note")).to_contain_text("This device has too little free memory")
+        upload(page, drawing("star"))  # the page works as far as it can
+        press(page)
+        expect(page.get_by_role("status")).to_contain_text("This device has too little free memory")
+        assert complaints == []
+    finally:
+        small.close()
 
 
 # In place of the served page

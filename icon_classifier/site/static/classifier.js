@@ -16,8 +16,14 @@ const THUMBNAIL = 640; // px, of its longer side
 const TRIES = 2;
 let card, session, loaded;
 
+const NO_MEMORY = "This device has too little free memory for this. Close other tabs and apps, then reload the page.";
+const NOT_RUN = "This browser cannot run the model: perhaps it is too old. Reload the page, or try another browser.";
+
 /** A problem with a sentence for the visitor. */
 class LoadError extends Error {}
+
+/** Whether memory could not be allocated: by the browser (a RangeError), or by onnxruntime (std::bad_alloc). */
+const isMemory = (error) => error instanceof RangeError || /alloc|memory/i.test(error);
 
 const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const isGzip = (bytes) => bytes[0] === 0x1f && bytes[1] === 0x8b;
@@ -102,10 +108,7 @@ async function load({ config }) {
     await run(new Float32Array(3 * width * height), false); // the first one is slow
     mark("warm");
   } catch (error) {
-    const failure = new LoadError(
-      "This browser cannot run the model: perhaps it is too old, or has too little memory. Close other tabs and reload " +
-        "the page, or try another browser.",
-    );
+    const failure = new LoadError(isMemory(error) ? NO_MEMORY : NOT_RUN);
     failure.cause = error;
     throw failure;
   }
@@ -205,8 +208,9 @@ self.onmessage = ({ data }) => {
       postMessage({ id: data.id, done: await jobs[data.job](data) });
     } catch (error) {
       const isSentence = error instanceof ImageError || error instanceof LoadError;
+      const problem = isSentence ? error.message : isMemory(error) ? NO_MEMORY : null;
       const cause = error.cause ? ` because of ${error.cause}` : "";
-      postMessage({ id: data.id, problem: isSentence ? error.message : null, trouble: `${error.stack ?? error}${cause}` });
+      postMessage({ id: data.id, problem, trouble: `${error.stack ?? error}${cause}` });
     }
   };
   if (data.job === "load") work(); // does not hold up the photos

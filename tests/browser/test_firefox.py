@@ -1,0 +1,84 @@
+"""The static page in Firefox, which has an image decoder and a WebAssembly compiler of its own."""
+
+import pytest
+from parity_inputs import files
+from static_host import hosted
+from support import binaries
+from support.firefox import firefox
+from test_parity import NEAR
+
+from icon_classifier.images import open_image
+from icon_classifier.model.classifier import load_classifier
+from icon_classifier.site.build import write_site
+
+pytestmark = pytest.mark.skipif(not binaries.find("firefox"), reason="there is no Firefox")
+
+MAX_UPLOAD = 20  # files at a time
+# By kind of image, how far a probability may be off. Firefox rounds colours before it puts them on white.
+TOLERANCES = {kind: 0.1 for kind in (*NEAR, "png transparent", "webp transparent")}
+TOLERANCES["jpeg cmyk profile"] = 1  # browsers convert these in a way of their own
+CARDS = """[...document.querySelectorAll(".icon-card")].map((card) => ({
+  problem: card.querySelector(".icon-problem")?.textContent ?? "",
+  line: card.querySelector(".icon-prediction")?.textContent ?? "",
+  modest: card.classList.contains("icon-modest"),
+  shares: [...card.querySelectorAll(".icon-chart span:not(.icon-track)")].map((span) => span.textContent),
+}))"""
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    with firefox(tmp_path_factory.mktemp("firefox")) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def built(site, tmp_path_factory):
+    return write_site(tmp_path_factory.mktemp("static") / "site", site / "export")
+
+
+def classify(tab, paths):
+    """What the page shows of each file."""
+    tab.upload("input[type=file]", *paths)
+    tab.wait_for(f"document.querySelectorAll('.icon-card').length === {len(paths)}")
+    tab.evaluate("[...document.querySelectorAll('button')].find((it) => it.textContent === 'Classify Icon').click()")
+    done = ".icon-prediction, .icon-problem"
+    tab.wait_for(f"document.querySelectorAll('{done}').length === {len(paths)}")
+    return tab.evaluate(CARDS)
+
+
+def assert_same(shown, prediction, tolerance=0.01):
+    """Assert that a card shows what Python predicts."""
+    assert shown["problem"] == "" and shown["line"].startswith("Prediction: ")
+    shares = dict(zip(shown["shares"][::2], [float(share[:-1]) / 100 for share in shown["shares"][1::2]], strict=True))
+    assert shares == pytest.approx(prediction.probabilities, abs=tolerance)
+    first, second, *_ = prediction.probabilities.values()
+    assert shown["line"].startswith(f"Prediction: {prediction.label};") or first - second < 2 * tolerance
+
+
+def test_predictions_are_pythons(tab, built, site, tmp_path):
+    """One image of each kind, through the page as visitors use it."""
+    classifier = load_classifier(site / "export/export.pkl")
+    images = dict(files(1))
+    paths = [tmp_path / f"{kind}.img" for kind in images]
+    for path, data in zip(paths, images.values(), strict=True):
+        path.write_bytes(data)
+    with hosted(built[0]) as host:
+        tab.open(host.url)
+        shown = [
+            card
+            for start in range(0, len(paths), MAX_UPLOAD)
+            for card in classify(tab, paths[start : start + MAX_UPLOAD])
+        ]
+    assert len(shown) > 30
+    for (kind, data), card in zip(images.items(), shown, strict=True):
+        assert_same(card, classifier.predict(open_image(data)), TOLERANCES.get(kind, 0.01))
+    assert tab.complaints == []
+
+
+def test_from_a_disk(tab, built, site, drawing):
+    classifier = load_classifier(site / "export/export.pkl")
+    tab.open(built[1].as_uri())
+    paths = [drawing("star"), drawing("bell")]
+    for card, path in zip(classify(tab, paths), paths, strict=True):
+        assert_same(card, classifier.predict(path))
+    assert tab.complaints == []
