@@ -115,6 +115,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                          'icon_classifier/training/features.py'),
                                                    'icon_classifier.training.features.MeasureError': ( 'features.html#measureerror',
                                                                                                        'icon_classifier/training/features.py'),
+                                                   'icon_classifier.training.features._averages': ( 'features.html#_averages',
+                                                                                                    'icon_classifier/training/features.py'),
                                                    'icon_classifier.training.features._labelled_items': ( 'features.html#_labelled_items',
                                                                                                           'icon_classifier/training/features.py'),
                                                    'icon_classifier.training.features._scaled': ( 'features.html#_scaled',

@@ -8,6 +8,7 @@ __all__ = ['MAX_FEATURES', 'layers_and_scores', 'features_and_scores', 'MeasureE
 # %% ../../notebooks/library/05a_features.ipynb #05a00002
 import numpy as np, torch
 from dataclasses import dataclass
+from fastai.layers import AdaptiveConcatPool2d
 from fastai.learner import Learner
 from sklearn.decomposition import PCA
 from ..errors import IconClassifierError
@@ -52,7 +53,7 @@ class FrozenFeatures:
     n_train:int        # The number of training photos; the others are validation photos
     labels:tuple
     pretrained:bool    # True if the network was pretrained on other photos
-    raw:np.ndarray=None # (photos, features), as the network computes them, for distances
+    raw:np.ndarray=None # (photos, features), the averages of the feature maps, for distances
 
 def _labelled_items(dataset):
     "Return the items of `dataset` whose files exist, each with the index of its label"
@@ -67,12 +68,20 @@ def _scaled(values):
     scaled = (values - values.mean(0))/(values.std(0) + 1e-6)/values.shape[1]**0.5
     return PCA(min(MAX_FEATURES, *scaled.shape), random_state=0).fit_transform(scaled)
 
+def _averages(pool, values):
+    "Return those of the pooled `values` (photos, features) that are averages of a feature map"
+    # fastai pools maxima and averages. The maxima are larger and vary more, so they alone would decide which photos
+    # are near each other, by a few pixels each.
+    concatenated = any(isinstance(layer, AdaptiveConcatPool2d) for layer in pool)
+    return values[:,values.shape[1]//2:] if concatenated else values
+
 # %% ../../notebooks/library/05a_features.ipynb #a11f0004
 def frozen_features(
     learn:Learner # A vision learner, before it is trained
 ) -> FrozenFeatures:
     "Return the features of all photos of `learn`, preprocessed as in validation; raises `MeasureError`"
-    if not parts(learn.model): raise MeasureError('This network does not consist of a body and a head, so it has no '
+    network = parts(learn.model)
+    if not network: raise MeasureError('This network does not consist of a body and a head, so it has no '
                                                 'features to train linear heads on. Use vision_learner.')
     if len(getattr(getattr(learn, 'recorder', None), 'values', ())): raise MeasureError(
         'This network has already been trained on these photos, so its features depend on their labels. Create '
@@ -82,4 +91,4 @@ def frozen_features(
     values,_ = features_and_scores(learn, list(items))
     values = values.numpy()
     return FrozenFeatures(list(items), np.array(targets), _scaled(values.astype(float)), len(train),
-                          tuple(map(str, learn.dls.vocab)), bool(getattr(learn, 'pretrained', False)), values)
+                          tuple(map(str, learn.dls.vocab)), bool(getattr(learn, 'pretrained', False)), _averages(network[1], values))

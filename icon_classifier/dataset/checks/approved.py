@@ -2,18 +2,21 @@
 
 import numpy as np
 
-from .features import NEIGHBOURS, nearest, of_length_one
+from .features import NEIGHBOURS, centred, nearest
 from .photo import Finding
 
 MIN_APPROVED = NEIGHBOURS + 2  # of a label; with fewer, the distances say nothing
-USUAL_SHARE = 0.75  # of the approved photos; what is no farther than these from the others is not a finding
+AVERAGED = 4  # nearest photos of its label that a photo's distance is averaged with
+ROUNDS = 2  # of averaging; with one, a photo in a gap between the approved ones is as suspicious as an impostor
 
 
 class FarFromApproved:
-    """Photos that are farther from the approved photos of their label than most of these are from each other.
+    """Photos that are farther from the approved photos of their label than all of these are from each other.
 
     If half of "drake" are other Drakes, each of them resembles many photos of its label, so no statistic finds it. The
-    approved photos say who is meant.
+    approved photos say who is meant. Impostors resemble each other, so each photo's distance is averaged with those of
+    the photos that it resembles (Yang, Rahardja and Fränti, "Neighborhood averaging for improving outlier detectors",
+    2023); distances are between centred features of length 1 (Wang et al., "SimpleShot", 2019).
 
     features: an array (photos, n) of a network, one row per photo. approved: the files that a person has approved.
     """
@@ -21,7 +24,7 @@ class FarFromApproved:
     name = "far from the approved photos"
 
     def __init__(self, features, approved):
-        self.features = of_length_one(features)
+        self.features = centred(features)
         self.approved = set(approved)
 
     def find(self, photos):
@@ -30,22 +33,30 @@ class FarFromApproved:
         good = np.array([photo.file in self.approved for photo in photos], dtype=bool)
         found = []
         for label in np.unique(labels[good]):
-            mine = labels == label
-            found += self._of_label(photos, np.flatnonzero(mine & ~good), np.flatnonzero(mine & good))
+            mine = np.flatnonzero(labels == label)
+            found += self._of_label([photos[i] for i in mine], self.features[mine], good[mine])
         return sorted(found, key=lambda finding: (-finding.score, finding.file))
 
-    def _of_label(self, photos, others, good):
-        if len(good) < MIN_APPROVED or not len(others):
+    def _of_label(self, photos, features, good):
+        approved = np.flatnonzero(good)
+        if len(approved) < MIN_APPROVED or good.all():
             return
-        among = nearest(self.features[good], None)[0].mean(1)
-        distances, beside = nearest(self.features[others], self.features[good])
-        distances = distances.mean(1)
-        limit = np.quantile(among, USUAL_SHARE)
-        scores = 1 - max(np.median(among), 1e-6) / np.maximum(distances, 1e-6)  # comparable between labels: a ratio
-        for i in np.flatnonzero(distances > limit):
-            photo, other = photos[others[i]], photos[good[beside[i, 0]]]
+        distances, beside = nearest(features, features[good])
+        distances[good] = nearest(features[good], None)[0]  # to the others
+        distances = _averaged(distances.mean(1), features)
+        limit, usual = distances[good].max(), max(np.median(distances[good]), 1e-6)
+        for i in np.flatnonzero(~good & (distances > limit)):
+            photo, other, times = photos[i], photos[approved[beside[i, 0]]], distances[i] / usual
             sentence = (
-                f"It is {1 / (1 - scores[i]):.1f} times as far from the nearest approved photos of {photo.label} as "
-                f"these are from each other; the nearest is {other.file}."
+                f"It, and what it resembles most, is {times:.1f} times as far from the approved photos of "
+                f"{photo.label} as these are from each other; the nearest is {other.file}."
             )
-            yield Finding(self.name, photo.file, photo.label, float(scores[i]), sentence, other.file)
+            yield Finding(self.name, photo.file, photo.label, float(1 - 1 / times), sentence, other.file)
+
+
+def _averaged(distances, features):
+    """Return the mean of each photo's distance and those of its nearest photos, `ROUNDS` times."""
+    around = np.c_[np.arange(len(features)), nearest(features, None, AVERAGED)[1]]
+    for _ in range(ROUNDS):
+        distances = distances[around].mean(1)
+    return distances

@@ -12,6 +12,12 @@ def of_length_one(features):
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
+def centred(features):
+    """Return `features` (photos, n) as directions from their mean: what all photos have in common tells none apart."""
+    features = of_length_one(features)
+    return of_length_one(features - features.mean(0))
+
+
 def nearest(features, among, number=NEIGHBOURS):
     """Return (distances, indices), each (photos, number), from each row of `features` to its nearest rows of `among`.
 
