@@ -1,6 +1,7 @@
 """Serve the review of a dataset on this computer, as `make review PHOTOS=folder` does."""
 
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -44,10 +45,15 @@ def main():
         photos = prepare(os.environ.get("TYPED_PHOTOS", ""))
     except IconClassifierError as error:
         sys.exit(f"make review: {error}")
-    print(f"The review: http://localhost:{port} (Ctrl-C ends it; what you decide is saved at once)", flush=True)
-    # Only this computer can connect. A review can take hours, so a kernel ends with its page and not before.
-    options = ["--Voila.ip=localhost", f"--port={port}", "--no-browser", "--MappingKernelManager.cull_idle_timeout=0"]
+    # Only this computer can connect, and only with the token: other users have accounts on it too, and a web page can
+    # reach localhost under a host name of its own (DNS rebinding). In the arguments, all users could read the token.
+    os.environ["JUPYTER_TOKEN"] = token = secrets.token_urlsafe(24)
+    address = f"http://localhost:{port}/?token={token}"
+    print(f"The review: {address} (Ctrl-C ends it; what you decide is saved at once)", flush=True)
     os.environ["REVIEW_PHOTOS"] = str(photos.resolve())
+    options = ["--Voila.ip=localhost", f"--port={port}", "--no-browser", "--Voila.auto_token=True"]
+    # A review can take hours, so a kernel ends with its page and not before.
+    options.append("--MappingKernelManager.cull_idle_timeout=0")
     command = [sys.executable, "-m", "voila", str(NOTEBOOK), *options]
     os.execv(sys.executable, command)
 

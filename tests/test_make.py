@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,9 +16,10 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+import websocket
 from support import ROOT
 from support.process import until
-from support.server import furnish, get
+from support.server import furnish, get, kernel_of
 from support.standin.photos import icon
 
 from icon_classifier.notebook_runner import NotebookClient
@@ -343,6 +345,28 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def check_that_only_the_token_opens(address):
+    """Not another user of this computer, nor a web page: under its own host name (DNS rebinding), or cross-site."""
+    root, token = address.split("?token=")
+    status, headers, html = get(address)
+    assert status == 200 and "Review the photos" in html
+    cookie = headers["Set-Cookie"].split(";")[0]
+    kernel = kernel_of(html)
+    for refused in ({}, {"Host": "evil.example"}, {"Cookie": cookie.replace("=", "=x")}):
+        status, _, text = get(root, **refused)
+        assert status == 403 and "Open that address, with its token." in text and token not in text
+        assert get(f"{root}api/kernels/{kernel}", **refused)[0] == 403
+        assert get(f"{root}voila/api/shutdown/{kernel}", "POST", b"", Origin=root[:-1], **refused)[0] == 403
+    assert get(f"{root}voila/api/shutdown/{kernel}", "POST", b"", Origin="http://evil.example", Cookie=cookie)[0] == 403
+    channels = f"{root.replace('http', 'ws')}api/kernels/{kernel}/channels"
+    cross = dict(cookie=cookie, origin="http://evil.example")
+    rebound = dict(host="evil.example", origin="http://evil.example")  # a browser keeps the cookie for localhost
+    for refused in ({}, dict(origin=root[:-1]), cross, rebound):
+        with pytest.raises(websocket.WebSocketBadStatusException):
+            websocket.create_connection(channels, **refused)
+    websocket.create_connection(channels, cookie=cookie, origin=root[:-1]).close()
+
+
 def test_make_review_serves_a_folder_on_this_computer_only(tmp_path):
     """The folder stays as it is: it is gathered into a dataset, whose photos are checked and shown."""
     for name in ("heart", "star"):
@@ -364,7 +388,7 @@ def test_make_review_serves_a_folder_on_this_computer_only(tmp_path):
                 return {link.laddr.ip for link in links if link.status == "LISTEN" and link.laddr.port == port}
 
             assert until(listening, 60) and listening() <= {"127.0.0.1", "::1"}
-            assert "Review the photos" in get(f"http://127.0.0.1:{port}/")[2]
+            check_that_only_the_token_opens(re.search(r"http\S+", lines[-1])[0])
         finally:
             server.terminate()
     assert sorted((tmp_path / "mine").rglob("*")) == before

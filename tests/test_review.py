@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from support import ROOT
 
+from icon_classifier.dataset.checks.run import by_suspicion
 from icon_classifier.dataset.exclude import exclude, relabel, restore
 from icon_classifier.dataset.manifest import COLUMNS, Manifest
 from icon_classifier.dataset.review.approved import CompareWithApproved
@@ -137,11 +138,13 @@ def test_order_and_filters(tmp_path):
     assert review.checks() == {"looks mislabelled": 1, "duplicates": 1}
     assert review.evidence(found[1]).file == "heart/heart-0.jpg"
     assert review.evidence(found[2]).label == "heart" and not review.evidence(found[2]).findings
+    assert review.evidence(found[0]) is None
     review.decide(review.view(check="duplicates"), EXCLUDE)
     assert "heart/heart-2.jpg" not in names(decision="none") and names(decision=EXCLUDE) == ["heart/heart-2.jpg"]
     # a restart: the findings are of the photos as they were
     review.decide([number(review, "star/star-1.jpg")], RELABEL, "heart")
     again = Review(tmp_path, found)
+    assert [again.items[i].found_as for i in again.view()[:2]] == list(by_suspicion(found))  # as the checks list them
     first = again.items[again.view()[1]]
     assert (first.file, [f.score for f in first.findings]) == ("heart/star-1.jpg", [0.8, 0.4])
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .manifest import is_dataset
 
@@ -43,7 +43,7 @@ def _walk(top, left_out, inside=(), below=""):
     if not entries:
         left_out["empty folder(s)"] += 1
     for entry in entries:
-        if os.path.isdir(entry.path):
+        if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path)):
             yield from _walk(entry.path, left_out, (*inside, real), f"{below}{entry.name}/")
         else:
             yield below + entry.name
@@ -57,7 +57,7 @@ def labelled_of(files, left_out):
     """
     found = []
     for file in files:
-        parts = PurePosixPath(file.lstrip("/")).parts
+        parts = tuple(part for part in file.split("/") if part not in ("", "."))
         if reason := _unfit(parts):
             left_out[reason] += 1
         else:
@@ -112,7 +112,7 @@ def _splits(paths):
 def _unfit(parts):
     """Return why the file with these path components is left out, or ""."""
     name = parts[-1].casefold()
-    suffix = PurePosixPath(parts[-1]).suffix.lower()
+    suffix = os.path.splitext(name)[1].rstrip(".")
     for part in parts[:-1]:
         if part.casefold() in SKIPPED:
             return f"in {SKIPPED[part.casefold()]}"

@@ -27,6 +27,10 @@ STATIC_INSTEAD = (
 )
 NO_SITE = "There is no page yet", "ICON_STATIC=1 selects the static page. To write it, run: icon-classifier site"
 SERVER_ERROR = "Something went wrong", "Something went wrong on the server. Please try again in a moment."
+NO_TOKEN = (
+    "This page needs its token",
+    "The program that serves this page printed its address when it was started. Open that address, with its token.",
+)
 NOT_FOUND = "Page not found", "There is no page at this address."
 
 
@@ -95,6 +99,10 @@ class PageHandler(TornadoVoilaHandler):
         title = Path(self.notebook_path or path).stem.replace("_", " ").title()
         self._send_message(title, "Open this page in a browser.")
 
+    def get_login_url(self):
+        """Raise HTTP error 403: the request lacks the server's token, and there is no page on which to enter it."""
+        raise HTTPError(403)
+
     def on_connection_close(self):
         """Note that the visitor left before the page was sent."""
         super().on_connection_close()
@@ -121,7 +129,7 @@ class PageHandler(TornadoVoilaHandler):
             raise HTTPError(404)
 
     def write_error(self, status_code, **kwargs):
-        title, text = {503: FULL, 404: NOT_FOUND}.get(status_code, SERVER_ERROR)
+        title, text = {503: FULL, 404: NOT_FOUND, 403: NO_TOKEN}.get(status_code, SERVER_ERROR)
         refresh = ""
         if status_code == 503 and (address := self._static_address()):  # 503, so that a proxy asks another server first
             title, text = STATIC_INSTEAD

@@ -18,7 +18,7 @@ from test_review import decisions, finding, make_dataset
 from icon_classifier.dataset.checks.photo import Finding
 from icon_classifier.dataset.review.findings import write_findings
 
-LINE = f"voila {ROOT / 'notebooks/review.ipynb'} --Voila.ip=localhost --port=$PORT --no-browser"
+LINE = f"voila {ROOT / 'notebooks/review.ipynb'} --Voila.ip=localhost --port=$PORT --no-browser --Voila.auto_token=True"
 FOUND = [  # the most suspicious photos of the dataset, in this order
     (
         "heart/00005.jpg",
@@ -61,8 +61,8 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(photos):
-    with serve(photos.parent, ".venv", LINE, REVIEW_PHOTOS=str(photos)) as address:
-        yield address
+    with serve(photos.parent, ".venv", LINE, REVIEW_PHOTOS=str(photos), JUPYTER_TOKEN="secret") as address:
+        yield f"{address}?token=secret"
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_cells_of_the_confusion_matrix_open_their_photos(browser, tmp_path):
     (tmp_path / "library/filelock").symlink_to(Path(find_spec("filelock").origin).parent)
     cell = nbformat.v4.new_code_cell(MATRIX.format(photos=str(photos)))
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "matrix.ipynb")
-    line = LINE.replace(str(ROOT / "notebooks/review.ipynb"), "matrix.ipynb")
+    line = LINE.replace(str(ROOT / "notebooks/review.ipynb"), "matrix.ipynb").replace(" --Voila.auto_token=True", "")
     with serve(tmp_path, ".venv-page", line, PYTHONPATH=f"{ROOT}:{tmp_path / 'library'}") as address:
         with browser.new_context() as context:
             page = context.new_page()

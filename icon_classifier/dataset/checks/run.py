@@ -6,6 +6,7 @@ from itertools import groupby
 
 from ..layout import in_words as left_out_in_words
 from ..layout import readable
+from ..suspicion import suspicion
 from .degenerate import Degenerate
 from .duplicates import Duplicates, LabelConflicts, duplicate_pairs
 from .photo import read_photos
@@ -25,14 +26,11 @@ def find_all(folder):
 
 
 def by_suspicion(findings):
-    """Return {file: its findings, the highest score first} with the most suspicious photo first.
-
-    The highest score of a photo counts; among equals the next, and then the file's name.
-    """
+    """Return {file: its findings, the highest score first} with the most suspicious photo first."""
     reasons = defaultdict(list)
     for found in sorted(findings, key=lambda found: -found.score):
         reasons[found.file].append(found)
-    return dict(sorted(reasons.items(), key=lambda item: ([-found.score for found in item[1]] + [0], item[0])))
+    return dict(sorted(reasons.items(), key=lambda item: suspicion(*item)))
 
 
 def in_words(photos, findings):

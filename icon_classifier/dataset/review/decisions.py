@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import IconClassifierError
-from ..exclude import EXCLUDED_FOLDER, Rows, decide
+from ..exclude import EXCLUDED_FOLDER, Rows, decide, folder_of
 from ..layout import find_images
 from ..manifest import BY_HAND, EXCLUDED, KEPT, Manifest
+from ..suspicion import suspicion
 
 KEEP = "keep"  # the photo and its label are right
 APPROVE = "approve"  # the same, and the photo is a good example of its label
@@ -21,6 +22,7 @@ REASONS = {
     EXCLUDE: "It was excluded in the review.",
     RELABEL: "It was given another label in the review.",
 }
+DECIDED = {reason: decision for decision, reason in REASONS.items()}
 MIN_APPROVED = 10  # per label, from which on photos are compared with those that were approved
 DECIDED_COLUMNS = "label file given decision reason".split()
 
@@ -58,10 +60,6 @@ class Item:
         """Return the path below the dataset where the file is now."""
         return f"{EXCLUDED_FOLDER}/{self.file}" if self.decision == EXCLUDE else self.file
 
-    def suspicion(self):
-        """Return the key by which photos are sorted: the most suspicious first, and equal ones by label and file."""
-        return [-found.score for found in self.findings] + [0], self.file
-
 
 class Review:
     """The photos of a dataset, ordered by suspicion, and what is decided about them.
@@ -80,7 +78,7 @@ class Review:
         self._far_from_approved = far_from_approved
         self._steps = []  # that can be undone: lists of (item, the row before, the row after)
         self.items = self._list(set(valid))
-        self.folders = {item.label: Path(item.file).parent.name for item in self.items}  # by label
+        self.folders = {item.label: folder_of(item.file) for item in self.items}  # by label
         self._by_row = {_identity(item.row): item for item in self.items if item.row}
         self._by_file = {item.file: item for item in self.items if not item.row}
         self._add_findings(findings)
@@ -112,7 +110,7 @@ class Review:
             item.findings += found.get(item.found_as, [])
             item.findings.sort(key=lambda finding: -finding.score)
         self._by_found = {item.found_as: item for item in self.items}
-        self._order = sorted(self.items, key=Item.suspicion)
+        self._order = sorted(self.items, key=lambda item: suspicion(item.file, item.findings))
 
     def _found_as(self, item, found):
         """Return the path of a photo before it was relabelled, if the checks know it by that one."""
@@ -140,8 +138,10 @@ class Review:
         """
         if finding.evidence:
             return self._by_found.get(finding.evidence)
+        if not finding.other_label:
+            return None
         other = self.typed(finding.other_label)
-        same = (item for item in reversed(self._order) if item.label == other != "")
+        same = (item for item in reversed(self._order) if item.label == other)
         return next((item for item in same if item.decision != EXCLUDE and item.file != finding.file), None)
 
     # Look at photos
@@ -296,5 +296,4 @@ def _decision(row):
         return ""
     if row["decision"] == EXCLUDED:
         return EXCLUDE
-    made = next((decision for decision, reason in REASONS.items() if row["reason"] == reason), "")
-    return made or (RELABEL if row["given"] else "")
+    return DECIDED.get(row["reason"]) or (RELABEL if row["given"] else "")
