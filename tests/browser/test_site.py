@@ -319,7 +319,7 @@ def test_too_little_memory_is_said(browser, address, drawing, megabytes):
 def test_a_full_server_gives_the_static_page(browser, built, site, drawing, tmp_path):
     furnish(tmp_path)
     shutil.copytree(site / "export", tmp_path / "export", ignore=shutil.ignore_patterns("*.pkl", "site*"))
-    with serve(tmp_path, ".venv-page", ICON_VISITORS="1") as address, visit(browser, address):
+    with serve(tmp_path, ".venv-page", ICON_VISITORS="1") as address, visit(browser, address) as served:
         static = shutil.copytree(built[0], tmp_path / "export/site")
         (static / "model.txt").write_text("of an earlier training")
         assert get(address)[0] == 503 and "try again in a few seconds" in get(address)[2]
@@ -332,6 +332,9 @@ def test_a_full_server_gives_the_static_page(browser, built, site, drawing, tmp_
             page.goto(address)
             page.wait_for_url(f"{address}site/?full")
             expect(page.locator(".icon-note")).to_contain_text("no room for more visitors")
+            for part in ("h1", ".icon-about"):
+                ours, theirs = (each.locator(part).bounding_box() for each in (page, served))
+                assert (ours["x"], ours["y"]) == pytest.approx((theirs["x"], theirs["y"]), abs=1)
             classify(page, drawing)
             assert [text for text in complaints if "503" not in text] == []
         assert health(address)["visitors"] == 1
