@@ -12,6 +12,7 @@ import time
 from functools import partial
 from itertools import permutations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from fastai.vision.all import ImageDataLoaders, RandomResizedCrop, get_image_files, resnet18, set_seed, vision_learner
@@ -36,8 +37,18 @@ IMPOSTORS = 0.1  # of a label
 APPROVED = 10  # per label
 
 
+class Features(NamedTuple):
+    """Arrays (photos, n): what heads are trained on, and what distances are measured between."""
+
+    values: np.ndarray
+    raw: np.ndarray
+
+    def of(self, photos):
+        return Features(*(part[photos] for part in self))
+
+
 def features_of(photos, pretrained):
-    """Return (raw features, labels) of the photos in the folder `photos`."""
+    """Return (features, labels) of the photos in the folder `photos`."""
     set_seed(0)
     crop = RandomResizedCrop(224 if pretrained else 48, min_scale=0.5)  # as in train.ipynb
     dls = ImageDataLoaders.from_folder(photos, valid_pct=0.2, item_tfms=crop, bs=32, num_workers=0)
@@ -48,44 +59,45 @@ def features_of(photos, pretrained):
             save_file(lite0.weights(), Path(folder) / "lite0.safetensors")
             with pretrained_weights(lite0.ARCH, Path(folder) / "lite0.safetensors") as options:
                 found = frozen_features(vision_learner(dls, lite0.ARCH, **options))
-    return found.raw, np.array(found.labels)[found.targets]
+    return Features(found.values, found.raw), np.array(found.labels)[found.targets]
 
 
-def review(raw, labels, seed, approved=()):
+def review(features, labels, seed, approved=()):
     """Return the indices of the photos that are reviewed. approved: indices."""
     names = sorted(set(labels))
     targets = np.array([names.index(label) for label in labels])
-    look = FrozenFeatures(list(range(len(raw))), targets, _scaled(raw.astype(float)), len(raw), tuple(names), True)
+    number = len(labels)
+    look = FrozenFeatures(list(range(number)), targets, features.values, number, tuple(names), True)
     photos = [Photo(str(i), label, "") for i, label in enumerate(labels)]
     checks = (
-        Mislabelled(names, out_of_sample(look, seed=seed), raw),
-        Outliers(raw),
-        FarFromApproved(raw, map(str, approved)),
+        Mislabelled(names, out_of_sample(look, seed=seed), features.raw),
+        Outliers(features.raw),
+        FarFromApproved(features.raw, map(str, approved)),
     )
     order = by_suspicion([found for check in checks for found in check.find(photos)])
-    return {int(file) for file in list(order)[: round(REVIEWED * len(raw))]}
+    return {int(file) for file in list(order)[: round(REVIEWED * number)]}
 
 
-def flips_found(raw, labels, seed):
+def flips_found(features, labels, seed):
     """Return the share of flipped labels among the reviewed photos."""
     rng = np.random.default_rng(seed)
     flipped = rng.permutation(len(labels))[: round(FLIPPED * len(labels))]
     given = labels.copy()
     for i in flipped:
         given[i] = rng.choice([label for label in sorted(set(labels)) if label != labels[i]])
-    return len(review(raw, given, seed) & set(flipped.tolist())) / len(flipped)
+    return len(review(features, given, seed) & set(flipped.tolist())) / len(flipped)
 
 
-def impostors_found(raw, labels, victim, impostor, seed):
+def impostors_found(features, labels, victim, impostor, seed):
     """Return the share of photos of the label `impostor`, planted under `victim`, among the reviewed photos."""
     rng = np.random.default_rng(seed)
     number = round((labels == victim).sum() * IMPOSTORS / (1 - IMPOSTORS))
     planted = rng.permutation(np.flatnonzero(labels == impostor))[:number]
     kept = np.concatenate([np.flatnonzero(labels != impostor), planted])
-    raw, given = raw[kept], np.where(labels == impostor, victim, labels)[kept]
+    given = np.where(labels == impostor, victim, labels)[kept]
     good = np.arange(len(kept)) < len(kept) - number
     approved = [i for label in set(given) for i in rng.permutation(np.flatnonzero(good & (given == label)))[:APPROVED]]
-    return len(review(raw, given, seed, approved) & set(np.flatnonzero(~good).tolist())) / number
+    return len(review(features.of(kept), given, seed, approved) & set(np.flatnonzero(~good).tolist())) / number
 
 
 def seconds_of(number=2000):
@@ -105,7 +117,7 @@ def seconds_of(number=2000):
         )
         start = time.perf_counter()
         find_all(folder)
-        review(raw, labels, 0, range(30))
+        review(Features(_scaled(raw), raw), labels, 0, range(30))
         return time.perf_counter() - start
 
 
@@ -121,10 +133,10 @@ def cases(folder, per_label=(100, 150)):
     }
 
 
-def impostors(raw, labels):
+def impostors(features, labels):
     """Return {what: function from a seed to the share found} for each two labels."""
     pairs = permutations(sorted(set(labels)), 2)
-    return {f"impostor ({i} in {victim})": partial(impostors_found, raw, labels, victim, i) for victim, i in pairs}
+    return {f"impostor ({i} in {victim})": partial(impostors_found, features, labels, victim, i) for victim, i in pairs}
 
 
 def main(seeds=10, photos=None):

@@ -150,8 +150,10 @@ def test_copies_are_certain_and_drawings_of_one_glyph_are_not(tmp_path):
     glyph = find_glyphs("heart")[0]
     rng = random.Random(0)
     images = {f"heart/{i:02}.png": draw_icon(glyph, rng) for i in range(40)}
-    drawn = Duplicates().find(write(tmp_path / "drawn", images))
-    assert len(drawn) >= 5 and sum(found.suggested == EXCLUDE for found in drawn) <= 1
+    photos = write(tmp_path / "drawn", images)
+    drawn, grouped = Duplicates().find(photos), len(photos) - len(set(duplicate_groups(photos)))
+    assert grouped >= 5 and len(drawn) <= grouped / 2  # in other colours: one group, but not worth a look
+    assert sum(found.suggested == EXCLUDE for found in drawn) <= 1
     assert all(found.score <= 0.5 for found in drawn if found.suggested == REVIEW)
     copies = {f"heart/{i:02}.jpg": change(images["heart/00.png"], rng) for i, change in enumerate(CHANGES)}
     copies["heart/00.png"] = images["heart/00.png"]

@@ -2,16 +2,20 @@
 
 import numpy as np
 
-from .features import NEIGHBOURS, centred, nearest
+from .features import NEIGHBOURS, centred, nearest, robust_limit
 from .photo import Finding
 
 MIN_APPROVED = NEIGHBOURS + 2  # of a label; with fewer, the distances say nothing
 AVERAGED = 4  # nearest photos of its label that a photo's distance is averaged with
 ROUNDS = 2  # of averaging; with one, a photo in a gap between the approved ones is as suspicious as an impostor
+# From the median distance, in standard deviations. The lower limit counts: the first fails if most are impostors, the
+# second if the approved photos are diverse.
+MIN_DEVIATIONS = 1.5  # of all other photos
+MIN_DEVIATIONS_OF_APPROVED = 5
 
 
 class FarFromApproved:
-    """Photos that are farther from the approved photos of their label than all of these are from each other.
+    """Photos that are farther from the approved photos of their label than these are from each other.
 
     If half of "drake" are other Drakes, each of them resembles many photos of its label, so no statistic finds it. The
     approved photos say who is meant. Impostors resemble each other, so each photo's distance is averaged with those of
@@ -44,7 +48,9 @@ class FarFromApproved:
         distances, beside = nearest(features, features[good])
         distances[good] = nearest(features[good], None)[0]  # to the others
         distances = _averaged(distances.mean(1), features)
-        limit, usual = distances[good].max(), max(np.median(distances[good]), 1e-6)
+        usual = max(np.median(distances[good]), 1e-6)
+        limits = (distances[~good], MIN_DEVIATIONS), (distances[good], MIN_DEVIATIONS_OF_APPROVED)
+        limit = max(min(robust_limit(*each) for each in limits), usual)
         for i in np.flatnonzero(~good & (distances > limit)):
             photo, other, times = photos[i], photos[approved[beside[i, 0]]], distances[i] / usual
             sentence = (

@@ -17,7 +17,11 @@ MIN_CERTAIN_CORRELATION = 0.95
 MAX_CERTAIN_LEVELS = 4  # of 255, between the brightness of two photos
 MAX_CERTAIN_CONTRAST = 0.05  # between their contrasts, relative to the larger one
 MIN_CORRELATION = 0.9  # of duplicates' thumbnails; parts drawings whose hashes agree, but which are not the same
-UNCERTAIN = 0.5  # what the scores of uncertain duplicates are multiplied by, so that they come after mislabelled photos
+# A person looks at what correlates so much that only the exposure can differ, or differs little in brightness too.
+MIN_SIMILAR_CORRELATION = 0.98
+MAX_SIMILAR_LEVELS = 8
+MAX_SIMILAR_CONTRAST = 0.15
+UNCERTAIN = 0.1  # what the scores of uncertain duplicates are multiplied by: they come after wrong labels and impostors
 BLOCK = 1024  # photos compared with all others at a time, for the memory's sake
 
 
@@ -39,7 +43,9 @@ class Duplicates:
             for members in _by_label(photos, group):
                 copies = _copies(photos, neighbours, members)
                 found += [
-                    _finding(self.name, photos, neighbours, members[0], i, "label", copies.get(i)) for i in members[1:]
+                    _finding(self.name, photos, neighbours, members[0], i, "label", copies.get(i))
+                    for i in members[1:]
+                    if i in copies or any(_is_similar(photos[i], photos[j]) for j in neighbours[i].keys() & members)
                 ]
         return found
 
@@ -170,6 +176,21 @@ def are_copies(a, b, bits):
     return (
         bits <= MAX_CERTAIN_BITS
         and a.thumbnail @ b.thumbnail >= MIN_CERTAIN_CORRELATION
-        and abs(a.brightness - b.brightness) <= MAX_CERTAIN_LEVELS
-        and abs(a.contrast - b.contrast) <= MAX_CERTAIN_CONTRAST * max(a.contrast, b.contrast)
+        and _equally_bright(a, b, MAX_CERTAIN_LEVELS, MAX_CERTAIN_CONTRAST)
+    )
+
+
+def _is_similar(a, b):
+    """Return whether a person should compare two duplicates. Drawings of one icon in other colours are not worth it."""
+    if a.sha256 == b.sha256:
+        return True
+    correlation = a.thumbnail @ b.thumbnail
+    equal = _equally_bright(a, b, MAX_SIMILAR_LEVELS, MAX_SIMILAR_CONTRAST)
+    return correlation >= MIN_SIMILAR_CORRELATION or (correlation >= MIN_CERTAIN_CORRELATION and equal)
+
+
+def _equally_bright(a, b, levels, contrast):
+    """Return whether the brightness and the contrast of two photos differ by at most that much."""
+    return abs(a.brightness - b.brightness) <= levels and abs(a.contrast - b.contrast) <= contrast * max(
+        a.contrast, b.contrast
     )
