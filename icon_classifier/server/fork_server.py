@@ -20,8 +20,9 @@ ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", 
 ARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # fastai imports pyarrow with its jemalloc
 SINGLE_THREADED = {"ORT_DISABLE_TELEMETRY": "1", **ONE_THREAD, **ARROW}  # telemetry would start a thread too
 
-# The modules that IPKernelApp and its shell import when they start.
+# The modules that IPKernelApp and its shell import when they start, and those of the page's widgets.
 KERNEL_MODULES = """
+anywidget ipywidgets
 ipykernel.ipkernel ipykernel.kernelapp ipykernel.debugger IPython.core.completer IPython.core.completerlib
 IPython.core.debugger IPython.core.logger IPython.core.oinspect IPython.core.profileapp IPython.extensions.storemagic
 faulthandler importlib.readers matplotlib_inline.backend_inline pdb psutil tornado.gen tornado.locks

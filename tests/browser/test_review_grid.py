@@ -151,6 +151,9 @@ def test_decisions_with_the_keyboard(tab, photos):
 def test_decisions_with_clicks_and_filters(tab, photos):
     page = tab(viewport={"width": 390, "height": 800}, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the review is wider than the phone"
+    labels = page.get_by_role("combobox", name="Label")
+    labels.evaluate("list => list.options[0].text = 'American black bear (Ursus americanus), a long label'")
+    assert labels.evaluate("list => list.getBoundingClientRect().right") <= 390, "a long label is cut off"
     card(page, 0).get_by_role("button", name="Label star").tap()
     card(page, 2).get_by_role("button", name="Exclude").tap()
     expect(page.locator(".review-summary")).to_contain_text("2 of 2000 photos decided · 1 excluded · 1 relabelled")
@@ -180,6 +183,8 @@ def test_decisions_with_clicks_and_filters(tab, photos):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(tab, scheme):
     page = tab(color_scheme=scheme)
+    behind = "getComputedStyle(document.querySelector('#rendered_cells')).backgroundColor"
+    assert page.evaluate(behind) == "rgba(0, 0, 0, 0)", "the page around the review has another background"
     card(page, 0).focus()
     press(page, "x")
     expect(card(page, 0)).to_contain_text("excluded")

@@ -145,10 +145,10 @@ function render({ model, el }) {
     row.addEventListener("click", (event) => event.target.closest("button, select") || select(position, event.shiftKey || range.ariaPressed === "true"));
     const photo = element("figure", {}, {});
     photo.append(picture(item.image, "cannot be shown"));
-    if (item.besideImage) photo.append(element("span", { className: "review-beside" }, {}, picture(item.besideImage), element("span", { textContent: item.beside })));
+    if (item.besideImage) photo.append(element("span", { className: "review-beside" }, {}, picture(item.besideImage), element("span", { textContent: item.beside, title: item.beside })));
     const about = element("div", { className: "review-about" });
     about.append(element("p", { className: "review-label" }, {}, element("b", { textContent: item.label }), ...(item.split ? [` (${item.split})`] : []), " ", badge(item)));
-    about.append(...item.reasons.map((textContent) => element("p", { textContent })));
+    about.append(...item.reasons.map((reason) => element("p", { textContent: reason.replaceAll(" %", "\u00a0%") })));
     const cells = [photo, about, buttons(item, position)];
     row.append(...cells.map((each) => element("div", {}, { role: "gridcell" }, each)));
     row.setAttribute("aria-label", [item.label, IN_WORDS[item.decision] ?? "not decided", ...item.reasons].join(". "));

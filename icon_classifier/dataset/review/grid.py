@@ -22,8 +22,6 @@ FAILED = "Something went wrong, and nothing was decided. The notebook's log says
 class ReviewGrid(anywidget.AnyWidget):
     """Shows the photos of a `Review`, the most suspicious first, and decides about them.
 
-    review: a `Review`. thumbnails: called with a list of files below the dataset, returns a JPEG or None for each.
-
     The browser asks for a page of the present view and for decisions about positions in it (see grid.js):
 
     - {"page": n, "view": id} is answered with {"page", "view", "items"}, with thumbnails as buffers.
@@ -42,9 +40,9 @@ class ReviewGrid(anywidget.AnyWidget):
     page_size = traitlets.Int(PAGE).tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, review, thumbnails=None):
+    def __init__(self, review):
         self.review = review
-        self._thumbnails = thumbnails or Thumbnails(review.photos)
+        self._thumbnails = Thumbnails(review.photos)
         self._view_id = 0
         self._filters = {"decision": "none"}  # a restarted review continues with what is not decided
         self._only = self._title = None  # files to which the view is limited, and what they are
@@ -94,18 +92,23 @@ class ReviewGrid(anywidget.AnyWidget):
         self._positions = {number: position for position, number in enumerate(self._view)}
         self._view_id += 1
         self._say("")
+        self._thumbnails.prepare(filter(None, self._page(0)[1]))  # while the browser is not ready to ask for them
+
+    def _page(self, page):
+        """Return (items as the browser shows them, files) of a page: per item its file, and that beside it or None."""
+        items, files = [], []
+        for number in self._view[page * PAGE : (page + 1) * PAGE]:
+            item = self.review.items[number]
+            beside = item.findings and self.review.evidence(item.findings[0])
+            items.append(self._item(item) | {"beside": beside.label if beside else ""})
+            files += [item.place, beside.place if beside else None]
+        return items, files
 
     def _send_page(self, page, view):
         if view != self._view_id:
             return  # the browser will ask again
         self.review.refresh()
-        first = page * PAGE
-        items, files = [], []
-        for number in self._view[first : first + PAGE]:
-            item = self.review.items[number]
-            beside = item.findings and self.review.evidence(item.findings[0])
-            items.append(self._item(item) | {"beside": beside.label if beside else ""})
-            files += [item.place, beside.place if beside else None]
+        items, files = self._page(page)
         jpegs = iter(self._thumbnails([file for file in files if file]))
         jpegs = [next(jpegs) if file else None for file in files]
         sent = [number for number, jpeg in enumerate(jpegs) if jpeg]

@@ -16,12 +16,18 @@ class Thumbnails:
 
     def __init__(self, photos):
         self.photos = Path(photos)
-        self._cached = lru_cache(CACHED)(self._make)
+        pool = ThreadPoolExecutor()  # Pillow decodes without holding the interpreter's lock
+        self._future = lru_cache(CACHED)(lambda file: pool.submit(self._make, file))
+
+    def prepare(self, files):
+        """Begin to make the thumbnails of `files`, which will be asked for soon."""
+        for file in files:
+            self._future(file)
 
     def __call__(self, files):
         """Return the bytes of a JPEG per file (below the folder), or None for one that cannot be decoded."""
-        with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter's lock
-            return list(pool.map(self._cached, files))
+        self.prepare(files)
+        return [self._future(file).result() for file in files]
 
     def _make(self, file):
         try:
