@@ -1,5 +1,7 @@
 """Measure the review in Voila and Chromium: the time to open it, the time of a decision, and the kernel's memory.
 
+Of the time to open it, it also prints when the page came (its cells have run) and what the kernel took for the review.
+
 The datasets have 2,000 and 20,000 photos; their thumbnails are made by the review, but each file is one of a few small
 stand-ins. Run it on a quiet machine: .venv/bin/python benchmarks/review.py
 """
@@ -28,7 +30,8 @@ from support.server import (  # noqa: E402
 
 from icon_classifier.dataset.checks.photo import RELABEL, Finding  # noqa: E402
 from icon_classifier.dataset.manifest import Manifest  # noqa: E402
-from icon_classifier.dataset.review.findings import write_findings  # noqa: E402
+from icon_classifier.dataset.review.findings import read_findings, write_findings  # noqa: E402
+from icon_classifier.dataset.review.grid import open_review  # noqa: E402
 
 LABELS = ("bell", "heart", "star")
 DECISIONS = 40
@@ -76,7 +79,10 @@ def measure(browser, number):
         photos = write_dataset(folder, number)
         shutil.copy(ROOT / "voila.json", folder)
         line = f"voila {ROOT / 'notebooks/review.ipynb'} --Voila.ip=localhost --port=$PORT --no-browser"
-        opened = []
+        began = time.perf_counter()
+        open_review(photos, read_findings(photos)).close()
+        made = time.perf_counter() - began
+        opened, came = [], []
         with serve(folder, ".venv", line, REVIEW_PHOTOS=str(photos)) as address:
             time.sleep(5)  # the fork server loads what kernels share
             for _ in range(5):
@@ -86,10 +92,12 @@ def measure(browser, number):
                     page.goto(address, wait_until="commit")
                     page.wait_for_function(SHOWN)
                     opened.append(time.perf_counter() - began)
+                    came.append(page.evaluate("performance.getEntriesByType('navigation')[0].responseEnd") / 1000)
                     page.locator(".review-card").first.focus()
                     decided = [decide(page) for _ in range(DECISIONS // 5)]
                     memory = max(kernel.memory_info().rss for kernel in kernels(server_of(address)))
-    print(f"{number:>6,} photos: opens in {statistics.median(opened):.2f} s (slowest of 5: {max(opened):.2f}); "
+    print(f"{number:>6,} photos: opens in {statistics.median(opened):.2f} s (slowest of 5: {max(opened):.2f}), "
+          f"its page comes after {statistics.median(came):.2f} s, of which the review takes {made:.2f} s; "
           f"a decision takes {statistics.median(decided):.3f} s (slowest: {max(decided):.3f}); "
           f"the kernel takes {memory / 1e6:.0f} MB")  # fmt: skip
 
