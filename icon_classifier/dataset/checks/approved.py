@@ -10,8 +10,9 @@ AVERAGED = 4  # nearest photos of its label that a photo's distance is averaged 
 ROUNDS = 2  # of averaging; with one, a photo in a gap between the approved ones is as suspicious as an impostor
 # From the median distance, in standard deviations. The lower limit counts: the first fails if most are impostors, the
 # second if the approved photos are diverse.
-MIN_DEVIATIONS = 1.5  # of all other photos
-MIN_DEVIATIONS_OF_APPROVED = 5
+# Both are low, because only who has approved photos gets these findings, and the order puts the farthest first.
+MIN_DEVIATIONS = 1  # of all other photos
+MIN_DEVIATIONS_OF_APPROVED = 2
 
 
 class FarFromApproved:
