@@ -161,6 +161,7 @@ def test_the_heading_stays_in_its_place_while_the_page_opens(browser, address):
               for (const heading of document.querySelectorAll("h1")) {
                 if (!heading.checkVisibility({ visibilityProperty: true })) continue;
                 const { x, y, height } = heading.getBoundingClientRect();
+                if (!height) continue;  // it has no text yet
                 seen.add([x, y, height].map(Math.round).join());
               }
               requestAnimationFrame(look);
