@@ -151,7 +151,7 @@ def main():
         slow = ready(browser, static)
         again, parts = second_visit(browser, static, photos)
         browser.close()
-    print(f"the static page: {usable:.3f} MB until its buttons work; ready {slow:.2f} s after, at {MBIT} Mbit/s")
+    print(f"the static page: {usable:.3f} MB until its buttons work; ready {slow:.2f} s after it was opened, at {MBIT} Mbit/s")
     print(f"the static page: a second visit loads {parts} parts of the model")
     row("first visit, cold cache: bytes", whole, first, "served", "MB")
     row("second visit: bytes", again, second, "served", "MB")
