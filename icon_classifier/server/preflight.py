@@ -186,7 +186,11 @@ def served(root, line=None, ready="voila/static/voila.js", log=subprocess.DEVNUL
     finally:
         if server.poll() is None:  # it may have ended already
             os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:  # it hangs
+                os.killpg(server.pid, signal.SIGABRT)  # with PYTHONFAULTHANDLER=1, it prints where
+                raise
 
 
 def _responds(address):

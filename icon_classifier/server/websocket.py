@@ -5,6 +5,7 @@ import asyncio
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from tornado.iostream import StreamBufferFullError
 from traitlets import Integer
+from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from . import capacity
 from .jupyter_internals import connections_to
@@ -36,8 +37,24 @@ class VisitorWebsocketConnection(ZMQChannelsWebsocketConnection):
         for name in ("iopub", "stdin"):  # these channels only receive; a message sent to them would be queued for ever
             self.channels[name].send_multipart = lambda *_args, **_options: None
 
+    @property
+    def write_message(self):
+        """The method of the WebSocket that sends a message, without Voila's own.
+
+        Voila's method reads each binary message as one of the subprotocol v1. JupyterLab's client connects without a
+        subprotocol after a first attempt failed. Such a binary message begins with another kind of number, from which
+        Voila makes a list that takes all of the server's memory.
+        """
+        return super(VoilaKernelWebsocketHandler, self.websocket_handler).write_message
+
     def handle_outgoing_message(self, stream, outgoing_msg):
-        """Pass on a kernel's message. Close the connection if the page does not read (backpressure)."""
+        """Pass on a kernel's message, but not the code that it executes, as in Voila's `write_message`.
+
+        Close the connection if the page does not read (backpressure).
+        """
+        _, parts = self.session.feed_identities(outgoing_msg)
+        if self.session.unpack(parts[1])["msg_type"] == "execute_input":  # part 0 is the signature
+            return
         try:
             super().handle_outgoing_message(stream, outgoing_msg)
         except StreamBufferFullError:

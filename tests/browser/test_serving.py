@@ -250,6 +250,30 @@ def test_a_lost_connection_is_said_until_it_is_back(browser, site):
         expect(alert).to_contain_text("cannot be reached at the moment")
 
 
+def test_a_failed_first_connection_harms_nobody(browser, address, server, site):
+    """After it, the page connects without a subprotocol, and its binary messages are of another kind."""
+    with browser.new_context() as context:
+        page, opened = context.new_page(), []
+        page.add_init_script(
+            """const Real = WebSocket;
+            WebSocket = class extends Real {
+              static #first = true;
+              constructor(url, protocols) {
+                super(WebSocket.#first ? url.replace("channels", "nowhere") : url, protocols);
+                WebSocket.#first = false;
+              }
+            };"""
+        )
+        page.on("websocket", lambda socket: opened.append(socket.url))
+        before = server.memory_info().rss
+        open_page(page, address)
+        upload(page, star(site))
+        press(page)
+        expect(prediction(page)).to_contain_text("Prediction: star")
+        assert [url.partition("?")[0].rpartition("/")[2] for url in opened] == ["nowhere", "channels"]
+        assert server.memory_info().rss < before + (64 << 20)
+
+
 def test_other_sites_end_nobodys_kernel(browser, address, server):
     with visit(browser, address) as page:
         kernel_id = kernel_of(page.content())
@@ -365,6 +389,23 @@ def test_no_visitor_runs_code(address, server, bystander, tmp_path):
     hostile = connect(address, kernel_id, subprotocols=V1)
     wait_for_kernel(hostile)
     hostile.close()
+
+
+@pytest.mark.parametrize("subprotocols", [V1, []])
+def test_no_visitor_reads_the_code_that_runs(address, subprotocols):
+    request = urllib.request.Request(address, headers={"Accept": "text/html"})
+    with urllib.request.urlopen(request, timeout=90) as response:
+        html = ""
+        while len(html.partition("kernelId")[2]) < 100:
+            html += response.read1().decode()
+        watcher = connect(address, kernel_of(html), subprotocols=subprotocols)  # the cells have not run yet
+        received = []
+        while not any("comm_open" in text for text in received[-1:]):
+            received.append(str(watcher.recv()))
+        html += response.read().decode()
+    watcher.close()
+    leave(address, html)
+    assert "execute_input" not in "".join(received)
 
 
 def test_damaged_frames_cost_only_their_sender(address, server, bystander):

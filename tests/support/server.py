@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -33,13 +34,13 @@ def serve(folder, environment, line=None, ready="voila/static/voila.js", more=""
     `more` are arguments for the end of the line, `variables` more of the environment.
     """
     path = f"{ROOT / environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    variables = {"PATH": path, "PYTHONPATH": str(ROOT), **variables}
+    variables = {"PATH": path, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", **variables}
     with open(folder / f"{environment}.log", "w+") as log:
         try:
             line = f"{line or procfile(folder)} {more}"
             with served(folder, line, ready, log, **variables) as (_, address):
                 yield address
-        except Failed as failure:
+        except (Failed, subprocess.TimeoutExpired) as failure:
             log.seek(0)
             pytest.fail(f"{failure}:\n{log.read()}")
 
