@@ -63,7 +63,7 @@ def features_of(photos, pretrained):
 
 
 def review(features, labels, seed, approved=()):
-    """Return the indices of the photos that are reviewed. approved: indices."""
+    """Return the indices of the photos that are reviewed. approved: indices of those that need no review any more."""
     names = sorted(set(labels))
     targets = np.array([names.index(label) for label in labels])
     number = len(labels)
@@ -74,8 +74,8 @@ def review(features, labels, seed, approved=()):
         Outliers(features.raw),
         FarFromApproved(features.raw, map(str, approved)),
     )
-    order = by_suspicion([found for check in checks for found in check.find(photos)])
-    return {int(file) for file in list(order)[: round(REVIEWED * number)]}
+    order = map(int, by_suspicion([found for check in checks for found in check.find(photos)]))
+    return set([i for i in order if i not in set(approved)][: round(REVIEWED * number)])
 
 
 def flips_found(features, labels, seed):
@@ -96,7 +96,9 @@ def impostors_found(features, labels, victim, impostor, seed):
     kept = np.concatenate([np.flatnonzero(labels != impostor), planted])
     given = np.where(labels == impostor, victim, labels)[kept]
     good = np.arange(len(kept)) < len(kept) - number
-    approved = [i for label in set(given) for i in rng.permutation(np.flatnonzero(good & (given == label)))[:APPROVED]]
+    approved = [
+        i for label in sorted(set(given)) for i in rng.permutation(np.flatnonzero(good & (given == label)))[:APPROVED]
+    ]
     return len(review(features.of(kept), given, seed, approved) & set(np.flatnonzero(~good).tolist())) / number
 
 

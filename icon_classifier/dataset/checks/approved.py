@@ -1,27 +1,33 @@
 """Find photos that are far from those that a person has approved: the only check that finds coherent impostors."""
 
 import numpy as np
+from sklearn.linear_model import Ridge
 
-from .features import NEIGHBOURS, centred, nearest, robust_limit
+from .features import centred, nearest
 from .photo import Finding
 
-MIN_APPROVED = NEIGHBOURS + 2  # of a label; with fewer, the distances say nothing
-AVERAGED = 4  # nearest photos of its label that a photo's distance is averaged with
-ROUNDS = 2  # of averaging; with one, a photo in a gap between the approved ones is as suspicious as an impostor
-# From the median distance, in standard deviations. The lower limit counts: the first fails if most are impostors, the
-# second if the approved photos are diverse.
-# Both are low, because only who has approved photos gets these findings, and the order puts the farthest first.
-MIN_DEVIATIONS = 1  # of all other photos
-MIN_DEVIATIONS_OF_APPROVED = 2
+MIN_APPROVED = 5  # of a label; with fewer, the distances say nothing
+COMPARED = 9  # of the approved photos, the nearest: a photo's distance is the mean of those to them
+MAX_AVERAGED = 4  # nearest photos of its label that a photo's distance is averaged with
+PER_AVERAGED = 15  # photos of a label for each of these; in a small label, more would not be of the same kind
+ROUNDS = 3  # of averaging; with one, a photo in a gap between the approved ones is as suspicious as an impostor
+PENALTY = 3  # of the ridge regression; from 1 to 30, it finds as much
+MIN_SHARE = 0.25  # of the highest prediction
 
 
 class FarFromApproved:
-    """Photos that are farther from the approved photos of their label than these are from each other.
+    """Photos that resemble those farthest from the approved photos of their label, more than approved photos do.
 
     If half of "drake" are other Drakes, each of them resembles many photos of its label, so no statistic finds it. The
-    approved photos say who is meant. Impostors resemble each other, so each photo's distance is averaged with those of
-    the photos that it resembles (Yang, Rahardja and Fränti, "Neighborhood averaging for improving outlier detectors",
-    2023); distances are between centred features of length 1 (Wang et al., "SimpleShot", 2019).
+    approved photos say who is meant. As the others may show either, this is learning from positive and unlabelled
+    examples in two steps (Bekker and Davis, "Learning from positive and unlabeled data: a survey", 2020):
+
+    - Each photo's distance to the approved ones is averaged with those of the photos that it resembles (Yang, Rahardja
+      and Fränti, "Neighborhood averaging for improving outlier detectors", 2023). Distances are between centred
+      features of length 1 (Wang et al., "SimpleShot", 2019).
+    - A ridge regression learns from the features how far each photo's distance is above the median, and so what the
+      farthest photos have in common. A photo is found if its prediction is not small beside the highest, and exceeds
+      those of the approved photos but one, which may be odd.
 
     features: an array (photos, n) of a network, one row per photo. approved: the files that a person has approved.
     """
@@ -46,24 +52,27 @@ class FarFromApproved:
         approved = np.flatnonzero(good)
         if len(approved) < MIN_APPROVED or good.all():
             return
-        distances, beside = nearest(features, features[good])
-        distances[good] = nearest(features[good], None)[0]  # to the others
-        distances = _averaged(distances.mean(1), features)
+        distances, beside = nearest(features, features[good], COMPARED)
+        distances = distances.mean(1)
+        distances[good] = nearest(features[good], None, COMPARED)[0].mean(1)  # to the others
+        distances = _averaged(distances, features)
+        excess = np.maximum(distances - np.median(distances), 0) ** 2  # squared: the farthest count most
+        excess = Ridge(PENALTY).fit(features, excess).predict(features)
+        limit = max(np.sort(excess[good])[-2], MIN_SHARE * excess.max())
         usual = max(np.median(distances[good]), 1e-6)
-        limits = (distances[~good], MIN_DEVIATIONS), (distances[good], MIN_DEVIATIONS_OF_APPROVED)
-        limit = max(min(robust_limit(*each) for each in limits), usual)
-        for i in np.flatnonzero(~good & (distances > limit)):
+        for i in np.flatnonzero(~good & (excess > limit) & (distances > usual)):
             photo, other, times = photos[i], photos[approved[beside[i, 0]]], distances[i] / usual
             sentence = (
                 f"It, and what it resembles most, is {times:.1f} times as far from the approved photos of "
                 f"{photo.label} as these are from each other; the nearest is {other.file}."
             )
-            yield Finding(self.name, photo.file, photo.label, float(1 - 1 / times), sentence, other.file)
+            yield Finding(self.name, photo.file, photo.label, min(float(excess[i] ** 0.5), 1.0), sentence, other.file)
 
 
 def _averaged(distances, features):
     """Return the mean of each photo's distance and those of its nearest photos, `ROUNDS` times."""
-    around = np.c_[np.arange(len(features)), nearest(features, None, AVERAGED)[1]]
+    number = min(MAX_AVERAGED, max(1, len(features) // PER_AVERAGED))
+    around = np.c_[np.arange(len(features)), nearest(features, None, number)[1]]
     for _ in range(ROUNDS):
         distances = distances[around].mean(1)
     return distances
