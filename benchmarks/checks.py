@@ -26,7 +26,7 @@ from icon_classifier.dataset.checks.mislabelled import Mislabelled
 from icon_classifier.dataset.checks.outliers import Outliers
 from icon_classifier.dataset.checks.photo import Photo
 from icon_classifier.dataset.checks.run import by_suspicion, find_all
-from icon_classifier.training.early_look import out_of_sample
+from icon_classifier.training.early_look import WRONG_LABELS_INVERSE_PENALTY, out_of_sample
 from icon_classifier.training.features import FrozenFeatures, _scaled, frozen_features
 from icon_classifier.training.sample import LABELS, SEEN, write_icons
 from icon_classifier.training.weights import pretrained_weights
@@ -70,7 +70,7 @@ def review(features, labels, seed, approved=()):
     look = FrozenFeatures(list(range(number)), targets, features.values, number, tuple(names), True)
     photos = [Photo(str(i), label, "") for i, label in enumerate(labels)]
     checks = (
-        Mislabelled(names, out_of_sample(look, seed=seed), features.raw),
+        Mislabelled(names, out_of_sample(look, seed=seed, inverse_penalty=WRONG_LABELS_INVERSE_PENALTY), features.raw),
         Outliers(features.raw),
         FarFromApproved(features.raw, map(str, approved)),
     )
@@ -93,6 +93,7 @@ def impostors_found(features, labels, victim, impostor, seed):
     rng = np.random.default_rng(seed)
     number = round((labels == victim).sum() * IMPOSTORS / (1 - IMPOSTORS))
     planted = rng.permutation(np.flatnonzero(labels == impostor))[:number]
+    number = len(planted)
     kept = np.concatenate([np.flatnonzero(labels != impostor), planted])
     given = np.where(labels == impostor, victim, labels)[kept]
     good = np.arange(len(kept)) < len(kept) - number

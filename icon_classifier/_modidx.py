@@ -17,8 +17,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                         'icon_classifier/training/early_look.py'),
                                                      'icon_classifier.training.early_look.EarlyLook.__str__': ( 'early_look.html#earlylook.__str__',
                                                                                                                 'icon_classifier/training/early_look.py'),
-                                                     'icon_classifier.training.early_look._cross_validation_figure': ( 'early_look.html#_cross_validation_figure',
-                                                                                                                       'icon_classifier/training/early_look.py'),
                                                      'icon_classifier.training.early_look._suspicious': ( 'early_look.html#_suspicious',
                                                                                                           'icon_classifier/training/early_look.py'),
                                                      'icon_classifier.training.early_look.cross_validate': ( 'early_look.html#cross_validate',

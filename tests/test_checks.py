@@ -8,7 +8,7 @@ from statistics import median
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from support.standin import textures
 
 from icon_classifier.dataset.checks.degenerate import Degenerate
@@ -59,7 +59,11 @@ def greyed(image, rng):
     return image.convert("L").convert("RGB")
 
 
-CHANGES = (re_encoded, resized, cropped, greyed)
+def mirrored(image, rng):
+    return ImageOps.mirror(image)
+
+
+CHANGES = (re_encoded, resized, cropped, greyed, mirrored)
 
 
 def found_shares(folder, images, seed):
@@ -159,6 +163,20 @@ def test_copies_are_certain_and_drawings_of_one_glyph_are_not(tmp_path):
     copies["heart/00.png"] = images["heart/00.png"]
     photos = write(tmp_path / "copies", copies)
     assert [found.suggested for found in Duplicates().find(photos)].count(EXCLUDE) >= 3
+
+
+def test_a_mirror_image_is_for_a_person(tmp_path):
+    """Under two labels, it is none of their conflicts: they can be arrows to the left and to the right."""
+    photo = textures.render("stripes", 1)
+    nearly_symmetric = Image.blend(ImageOps.mirror(photo), photo, 0.4)
+    for i, image in enumerate((photo, nearly_symmetric)):
+        mirrored = resized(ImageOps.mirror(image), random.Random(0))
+        photos = write(tmp_path / str(i), {"it/large.png": image, "it/small.png": mirrored})
+        (found,) = Duplicates().find(photos)
+        assert facts([found]) == [("it/small.png", "it/large.png", REVIEW)]
+        assert found.sentence.startswith("It shows the same as it/large.png, mirrored: ") or i
+        photos = write(tmp_path / f"two-{i}", {"left/large.png": image, "right/small.png": mirrored})
+        assert len(set(duplicate_groups(photos))) == 1 and (LabelConflicts().find(photos) == [] or i)
 
 
 def test_finds_the_same_photo_under_two_labels(tmp_path):

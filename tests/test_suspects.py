@@ -7,6 +7,7 @@ from fastai.layers import AdaptiveConcatPool2d
 from support import ROOT
 
 from icon_classifier.dataset.checks.approved import MIN_APPROVED, FarFromApproved
+from icon_classifier.dataset.checks.duplicates import UNCERTAIN
 from icon_classifier.dataset.checks.mislabelled import Mislabelled
 from icon_classifier.dataset.checks.outliers import MAX_SCORE, Outliers
 from icon_classifier.dataset.checks.photo import RELABEL, REVIEW, Photo
@@ -125,6 +126,7 @@ def test_diverse_approved_photos_do_not_hide_impostors():
         impostors = {photo.file for photo in photos[:number]}
         found = FarFromApproved(features, [photo.file for photo in photos[90:]]).find(photos)
         assert {finding.file for finding in found[:number]} == impostors
+        assert found[number - 1].score > UNCERTAIN  # they come before uncertain duplicates
         assert len(found) <= number + 0.2 * (90 - number)
 
 

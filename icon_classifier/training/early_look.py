@@ -46,19 +46,18 @@ def stratified_folds(
     return fold
 
 # %% ../../notebooks/library/05b_early_look.ipynb #a11f0008
-WRONG_LABELS_INVERSE_PENALTY = 5 # a stronger penalty, so that heads do not learn wrong labels; 3 to 10 find most
-
 def out_of_sample(
     features:FrozenFeatures,
-    k:int=5,   # Folds
-    seed:int=0 # Of the assignment of photos to folds
+    k:int=5,    # Folds
+    seed:int=0, # Of the assignment of photos to folds
+    inverse_penalty=HEAD_INVERSE_PENALTY # `C` of LogisticRegression
 ) -> np.ndarray: # (photos, labels), in the order of `features.items`
     "Return out-of-sample probabilities: cross-validated, each photo by a linear head that was not trained on it"
     fold = stratified_folds(features.targets, min(k, len(features.items)), np.random.default_rng(seed))
     found = np.zeros((len(fold), len(features.labels)))
     for i in np.unique(fold):
         train,valid = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
-        found[valid] = head_probabilities(features, train, valid, WRONG_LABELS_INVERSE_PENALTY)
+        found[valid] = head_probabilities(features, train, valid, inverse_penalty)
     return found
 
 def cross_validate(
@@ -68,14 +67,12 @@ def cross_validate(
 ) -> dict: # An `error_figure` over all photos, the number of `folds`, and whether the features are `pretrained`
     "Cross-validate linear heads on frozen features; raises `MeasureError`"
     features = learn if isinstance(learn, FrozenFeatures) else frozen_features(learn)
-    return _cross_validation_figure(features, out_of_sample(features, k, seed), k)
-
-def _cross_validation_figure(features, probabilities, k):
-    errors = int((probabilities.argmax(1) != features.targets).sum())
+    errors = int((out_of_sample(features, k, seed).argmax(1) != features.targets).sum())
     return dict(error_figure(errors, len(features.items)), folds=min(k, len(features.items)),
                 pretrained=features.pretrained)
 
 # %% ../../notebooks/library/05b_early_look.ipynb #a11f000a
+WRONG_LABELS_INVERSE_PENALTY = 5 # a stronger penalty, so that heads do not learn wrong labels; 3 to 10 find most
 MAX_RELIABLE_ERROR = 0.2 # above this error, most suspicious photos are hard to tell apart rather than mislabelled
 
 @dataclass
@@ -111,7 +108,7 @@ def early_look(
     "Cross-validate linear heads on frozen features, and find the photos that look mislabelled; raises `MeasureError`"
     features = learn if isinstance(learn, FrozenFeatures) else frozen_features(learn)
     targets = features.targets
-    probabilities = out_of_sample(features, k)
+    probabilities = out_of_sample(features, k, inverse_penalty=WRONG_LABELS_INVERSE_PENALTY)
     rows = np.arange(len(targets))
     own = probabilities[rows,targets]
     others = probabilities.copy()
@@ -121,7 +118,7 @@ def early_look(
         predicted=[features.labels[i] for i in probabilities.argmax(1)], probability=probabilities.max(1),
         own=own, margin=own - others.max(1).clip(0), suspicious=_suspicious(targets, probabilities)))
     photos = photos.sort_values(['suspicious', 'margin'], ascending=[False, True], kind='stable')
-    return EarlyLook(_cross_validation_figure(features, probabilities, k), photos, probabilities, features)
+    return EarlyLook(cross_validate(features, k), photos, probabilities, features)
 
 # %% ../../notebooks/library/05b_early_look.ipynb #a11f000c
 def show_suspicious(

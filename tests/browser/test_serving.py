@@ -253,24 +253,28 @@ def test_a_lost_connection_is_said_until_it_is_back(browser, site):
 def test_a_failed_first_connection_harms_nobody(browser, address, server, site):
     """After it, the page connects without a subprotocol, and its binary messages are of another kind."""
     with browser.new_context() as context:
-        page, opened = context.new_page(), []
+        page, binary = context.new_page(), []
         page.add_init_script(
             """const Real = WebSocket;
+            window.asked = [];  // for which subprotocols
             WebSocket = class extends Real {
-              static #first = true;
               constructor(url, protocols) {
-                super(WebSocket.#first ? url.replace("channels", "nowhere") : url, protocols);
-                WebSocket.#first = false;
+                super(asked.length ? url : url.replace("channels", "nowhere"), protocols);
+                asked.push(protocols.length);
               }
             };"""
         )
-        page.on("websocket", lambda socket: opened.append(socket.url))
+
+        def listen(socket):
+            socket.on("framereceived", lambda payload: binary.append(payload) if isinstance(payload, bytes) else None)
+
+        page.on("websocket", listen)
         before = server.memory_info().rss
         open_page(page, address)
         upload(page, star(site))
         press(page)
         expect(prediction(page)).to_contain_text("Prediction: star")
-        assert [url.partition("?")[0].rpartition("/")[2] for url in opened] == ["nowhere", "channels"]
+        assert page.evaluate("asked") == [1, 0] and binary
         assert server.memory_info().rss < before + (64 << 20)
 
 
@@ -397,14 +401,18 @@ def test_no_visitor_reads_the_code_that_runs(address, subprotocols):
     with urllib.request.urlopen(request, timeout=90) as response:
         html = ""
         while len(html.partition("kernelId")[2]) < 100:
-            html += response.read1().decode()
+            chunk = response.read1()
+            assert chunk, html
+            html += chunk.decode(errors="replace")
         watcher = connect(address, kernel_of(html), subprotocols=subprotocols)  # the cells have not run yet
         received = []
         while not any("comm_open" in text for text in received[-1:]):
             received.append(str(watcher.recv()))
-        html += response.read().decode()
+        html += response.read().decode(errors="replace")
     watcher.close()
     leave(address, html)
+    started = [text for text in received if "execute_request" in text and '"busy"' in text]
+    assert started, "the cell had begun before the connection"
     assert "execute_input" not in "".join(received)
 
 

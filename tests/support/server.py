@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -40,7 +39,7 @@ def serve(folder, environment, line=None, ready="voila/static/voila.js", more=""
             line = f"{line or procfile(folder)} {more}"
             with served(folder, line, ready, log, **variables) as (_, address):
                 yield address
-        except (Failed, subprocess.TimeoutExpired) as failure:
+        except Failed as failure:
             log.seek(0)
             pytest.fail(f"{failure}:\n{log.read()}")
 

@@ -13,6 +13,7 @@ PER_AVERAGED = 15  # photos of a label for each of these; in a small label, more
 ROUNDS = 3  # of averaging; with one, a photo in a gap between the approved ones is as suspicious as an impostor
 PENALTY = 3  # of the ridge regression; from 1 to 30, it finds as much
 MIN_SHARE = 0.25  # of the highest prediction
+HALF_SCORE = 0.1  # the distance above the others' at which the score is 0.5
 
 
 class FarFromApproved:
@@ -56,17 +57,21 @@ class FarFromApproved:
         distances = distances.mean(1)
         distances[good] = nearest(features[good], None, COMPARED)[0].mean(1)  # to the others
         distances = _averaged(distances, features)
-        excess = np.maximum(distances - np.median(distances), 0) ** 2  # squared: the farthest count most
+        base = min(np.median(distances), distances[good].max())  # the second counts if most photos are impostors
+        excess = np.maximum(distances - base, 0) ** 2  # squared: the farthest count most
         excess = Ridge(PENALTY).fit(features, excess).predict(features)
         limit = max(np.sort(excess[good])[-2], MIN_SHARE * excess.max())
-        usual = max(np.median(distances[good]), 1e-6)
+        usual = np.median(distances[good])
         for i in np.flatnonzero(~good & (excess > limit) & (distances > usual)):
-            photo, other, times = photos[i], photos[approved[beside[i, 0]]], distances[i] / usual
+            photo, other = photos[i], photos[approved[beside[i, 0]]]
+            times = distances[i] / max(usual, 1e-9)
+            far, than = (f"{times:.1f} times as far", "as") if 1.05 < times < 100 else ("farther", "than")
             sentence = (
-                f"It, and what it resembles most, is {times:.1f} times as far from the approved photos of "
-                f"{photo.label} as these are from each other; the nearest is {other.file}."
+                f"It, and what it resembles most, is {far} from the approved photos of {photo.label} {than} these are "
+                f"from each other; the nearest is {other.file}."
             )
-            yield Finding(self.name, photo.file, photo.label, min(float(excess[i] ** 0.5), 1.0), sentence, other.file)
+            score = float(excess[i] ** 0.5 / (excess[i] ** 0.5 + HALF_SCORE))
+            yield Finding(self.name, photo.file, photo.label, score, sentence, other.file)
 
 
 def _averaged(distances, features):

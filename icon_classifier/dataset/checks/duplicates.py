@@ -1,12 +1,16 @@
-"""Find photos that show the same: the same bytes, or nearly the same pixels (re-encoded, resized, slightly cropped)."""
+"""Find photos that show the same: the same bytes, or nearly the same pixels.
+
+Photos that were re-encoded, resized, slightly cropped or mirrored show the same.
+"""
 
 from collections import defaultdict
+from itertools import product
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .photo import EXCLUDE, REVIEW, Finding
+from .photo import EXCLUDE, REVIEW, THUMBNAIL, Finding
 
 BITS = 64  # of a perceptual hash
 MAX_DUPLICATE_BITS = 8  # that differ between duplicates; unrelated photographs differ in 22 and more
@@ -17,6 +21,9 @@ MIN_CERTAIN_CORRELATION = 0.95
 MAX_CERTAIN_LEVELS = 4  # of 255, between the brightness of two photos
 MAX_CERTAIN_CONTRAST = 0.05  # between their contrasts, relative to the larger one
 MIN_CORRELATION = 0.9  # of duplicates' thumbnails; parts drawings whose hashes agree, but which are not the same
+MIN_MIRRORED_CORRELATION = 0.95  # the same if one is mirrored; there are twice as many comparisons
+# A perceptual hash has a bit per frequency, 8 vertical by 8 horizontal ones. A mirror image inverts the odd columns.
+MIRRORED_SIGNS = np.tile([1, -1], BITS // 2).astype(np.float32)
 # A person looks at what correlates so much that only the exposure can differ, or differs little in brightness too.
 MIN_SIMILAR_CORRELATION = 0.98
 MAX_SIMILAR_LEVELS = 8
@@ -51,7 +58,9 @@ class Duplicates:
 
 
 class LabelConflicts:
-    """Photos that occur under two labels; at most one of them is right. The largest photo of each label is named.
+    """Photos that occur under two labels, of which at most one is right. The largest photo of each label is named.
+
+    Mirror images are left out. A label can mean a direction: an arrow to the left mirrors one to the right.
 
     pairs: `duplicate_pairs` of the photos, or None to compute them.
     """
@@ -64,29 +73,34 @@ class LabelConflicts:
     def find(self, photos):
         """Return a `Finding` per label and group that has photos of several labels."""
         found = []
-        for pairs, group in _groups_of(photos, self.pairs):
+        pairs = duplicate_pairs(photos) if self.pairs is None else self.pairs
+        pairs = {(i, j): bits for (i, j), bits in pairs.items() if not _is_mirrored(photos[i], photos[j])}
+        for neighbours, group in _groups_of(photos, pairs):
             best = [members[0] for members in _by_label(photos, group)]
             for photo in best if len(best) > 1 else []:
                 kept = next(other for other in best if other != photo)
-                found.append(_finding(self.name, photos, pairs, kept, photo, "other"))
+                found.append(_finding(self.name, photos, neighbours, kept, photo, "other"))
         return found
 
 
 def duplicate_pairs(photos):
     """Return {(i, j): number of bits in which the hashes of photos i < j differ} of all pairs of duplicates.
 
-    Duplicates have nearly the same hash, and thumbnails that correlate. The same bytes differ in 0 bits; photos that
-    are flat or cannot be decoded have only such duplicates.
+    Duplicates have nearly the same hash, and thumbnails that correlate. If they only have after one is mirrored, the
+    bits are those that differ then. The same bytes differ in 0 bits; photos that are flat or cannot be decoded have
+    only such duplicates.
     """
     found = {}
     usable = [i for i, p in enumerate(photos) if p.phash is not None]
     if usable:
         signs = np.where([photos[i].phash for i in usable], 1, -1).astype(np.float32)
-        for start in range(0, len(usable), BLOCK):
-            bits = (BITS - signs[start : start + BLOCK] @ signs.T) / 2  # a product of signs counts equal bits
+        for start, mirrored in product(range(0, len(usable), BLOCK), (False, True)):
+            others = signs * MIRRORED_SIGNS if mirrored else signs
+            bits = (BITS - signs[start : start + BLOCK] @ others.T) / 2  # a product of signs counts equal bits
+            least = MIN_MIRRORED_CORRELATION if mirrored else MIN_CORRELATION
             for row, column in zip(*np.nonzero(bits <= MAX_DUPLICATE_BITS), strict=True):
                 i, j = usable[start + row], usable[column]
-                if i < j and photos[i].thumbnail @ photos[j].thumbnail >= MIN_CORRELATION:
+                if i < j and (i, j) not in found and _correlation(photos[i], photos[j], mirrored) >= least:
                     found[i, j] = int(bits[row, column])
     first = {}
     for i, photo in enumerate(photos):
@@ -133,7 +147,7 @@ def _copies(photos, neighbours, members):
     copies = {}
     for n, i in enumerate(members):
         staying = [j for j in members[:n] if j in neighbours[i] and j not in copies]
-        copied = next((j for j in staying if are_copies(photos[i], photos[j], neighbours[i][j])), None)
+        copied = next((j for j in staying if are_copies(photos[i], photos[j])), None)
         if copied is not None:
             copies[i] = copied
     return copies
@@ -157,25 +171,26 @@ def _finding(check, photos, neighbours, kept, i, among, copied=None):
     if beside.sha256 == photo.sha256:
         sentence = f"It is the same file as {beside.file}."
     else:
-        sentence = f"It shows the same as {beside.file}: {bits} of {BITS} bits differ."
+        mirrored = ", mirrored" if _is_mirrored(photo, beside) else ""
+        sentence = f"It shows the same as {beside.file}{mirrored}: {bits} of {BITS} bits differ."
     if among == "other":
         others = sorted({photos[j].label for j in neighbours[i]} - {photo.label})
         where = " and ".join(others)
         sentence += f" That is under {where}, so one label is wrong." if where else " Its group has other labels."
-    certain = copied is not None or (among == "other" and are_copies(photo, beside, bits))
+    certain = copied is not None or (among == "other" and are_copies(photo, beside))
     suggested = EXCLUDE if copied is not None else REVIEW
     score = (1 - bits / BITS) * (1 if certain else UNCERTAIN)
     other = beside.label if beside.label != photo.label else ""
     return Finding(check, photo.file, photo.label, score, sentence, beside.file, suggested, other)
 
 
-def are_copies(a, b, bits):
-    """Return whether two duplicates, whose hashes differ in `bits`, are certainly made from one image."""
+def are_copies(a, b):
+    """Return whether two duplicates are certainly made from one image. Of mirror images, they are not."""
     if a.sha256 == b.sha256:
         return True
     return (
-        bits <= MAX_CERTAIN_BITS
-        and a.thumbnail @ b.thumbnail >= MIN_CERTAIN_CORRELATION
+        _bits(a, b) <= MAX_CERTAIN_BITS
+        and _correlation(a, b) >= MIN_CERTAIN_CORRELATION
         and _equally_bright(a, b, MAX_CERTAIN_LEVELS, MAX_CERTAIN_CONTRAST)
     )
 
@@ -184,9 +199,26 @@ def _is_similar(a, b):
     """Return whether a person should compare two duplicates. Drawings of one icon in other colours are not worth it."""
     if a.sha256 == b.sha256:
         return True
-    correlation = a.thumbnail @ b.thumbnail
+    correlation = _correlation(a, b)
+    mirrored = _correlation(a, b, True) >= MIN_SIMILAR_CORRELATION
     equal = _equally_bright(a, b, MAX_SIMILAR_LEVELS, MAX_SIMILAR_CONTRAST)
-    return correlation >= MIN_SIMILAR_CORRELATION or (correlation >= MIN_CERTAIN_CORRELATION and equal)
+    return correlation >= MIN_SIMILAR_CORRELATION or (equal and (mirrored or correlation >= MIN_CERTAIN_CORRELATION))
+
+
+def _is_mirrored(a, b):
+    """Return whether two duplicates are so only after one is mirrored."""
+    return a.sha256 != b.sha256 and (_bits(a, b) > MAX_DUPLICATE_BITS or _correlation(a, b) < MIN_CORRELATION)
+
+
+def _bits(a, b):
+    """Return the number of bits in which the hashes of two photos differ."""
+    return np.count_nonzero(a.phash != b.phash)
+
+
+def _correlation(a, b, mirrored=False):
+    """Return the correlation of the thumbnails of two photos, or of one with the mirror image of the other."""
+    other = b.thumbnail.reshape(THUMBNAIL)[:, ::-1].ravel() if mirrored else b.thumbnail
+    return a.thumbnail @ other
 
 
 def _equally_bright(a, b, levels, contrast):
