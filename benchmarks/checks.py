@@ -75,7 +75,8 @@ def review(features, labels, seed, approved=()):
         FarFromApproved(features.raw, map(str, approved)),
     )
     order = map(int, by_suspicion([found for check in checks for found in check.find(photos)]))
-    return set([i for i in order if i not in set(approved)][: round(REVIEWED * number)])
+    approved = set(approved)
+    return set([i for i in order if i not in approved][: round(REVIEWED * number)])
 
 
 def flips_found(features, labels, seed):
@@ -91,8 +92,8 @@ def flips_found(features, labels, seed):
 def impostors_found(features, labels, victim, impostor, seed):
     """Return the share of photos of the label `impostor`, planted under `victim`, among the reviewed photos."""
     rng = np.random.default_rng(seed)
-    number = round((labels == victim).sum() * IMPOSTORS / (1 - IMPOSTORS))
-    planted = rng.permutation(np.flatnonzero(labels == impostor))[:number]
+    wanted = round((labels == victim).sum() * IMPOSTORS / (1 - IMPOSTORS))
+    planted = rng.permutation(np.flatnonzero(labels == impostor))[:wanted]
     number = len(planted)
     kept = np.concatenate([np.flatnonzero(labels != impostor), planted])
     given = np.where(labels == impostor, victim, labels)[kept]

@@ -188,10 +188,10 @@ def served(root, line=None, ready="voila/static/voila.js", log=subprocess.DEVNUL
             os.killpg(server.pid, signal.SIGTERM)
             try:
                 server.wait(30)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired as hang:
                 os.killpg(server.pid, signal.SIGABRT)  # with PYTHONFAULTHANDLER=1, it prints where it hangs
                 server.wait(30)
-                raise Failed("does not end when it is told to", f"run it by hand and read its output: {line}") from None
+                raise Failed("does not end when it is told to", f"run it by hand and read its output: {line}") from hang
 
 
 def _responds(address):

@@ -406,7 +406,7 @@ def test_no_visitor_reads_the_code_that_runs(address, subprotocols):
             html += chunk.decode(errors="replace")
         watcher = connect(address, kernel_of(html), subprotocols=subprotocols)  # the cells have not run yet
         received = []
-        while not any("comm_open" in text for text in received[-1:]):
+        while not received or "comm_open" not in received[-1]:
             received.append(str(watcher.recv()))
         html += response.read().decode(errors="replace")
     watcher.close()

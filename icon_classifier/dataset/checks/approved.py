@@ -58,20 +58,20 @@ class FarFromApproved:
         distances[good] = nearest(features[good], None, COMPARED)[0].mean(1)  # to the others
         distances = _averaged(distances, features)
         base = min(np.median(distances), distances[good].max())  # the second counts if most photos are impostors
-        excess = np.maximum(distances - base, 0) ** 2  # squared: the farthest count most
-        excess = Ridge(PENALTY).fit(features, excess).predict(features)
+        targets = np.maximum(distances - base, 0) ** 2  # squared: the farthest count most
+        excess = Ridge(PENALTY).fit(features, targets).predict(features)
         limit = max(np.sort(excess[good])[-2], MIN_SHARE * excess.max())
         usual = np.median(distances[good])
         for i in np.flatnonzero(~good & (excess > limit) & (distances > usual)):
             photo, other = photos[i], photos[approved[beside[i, 0]]]
-            times = distances[i] / max(usual, 1e-9)
+            times = distances[i] / max(usual, 1e-9)  # near 1, or huge if the approved photos are alike: of no use
             far, than = (f"{times:.1f} times as far", "as") if 1.05 < times < 100 else ("farther", "than")
             sentence = (
                 f"It, and what it resembles most, is {far} from the approved photos of {photo.label} {than} these are "
                 f"from each other; the nearest is {other.file}."
             )
-            score = float(excess[i] ** 0.5 / (excess[i] ** 0.5 + HALF_SCORE))
-            yield Finding(self.name, photo.file, photo.label, score, sentence, other.file)
+            above = float(excess[i] ** 0.5)
+            yield Finding(self.name, photo.file, photo.label, above / (above + HALF_SCORE), sentence, other.file)
 
 
 def _averaged(distances, features):

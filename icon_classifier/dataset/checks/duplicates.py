@@ -73,9 +73,7 @@ class LabelConflicts:
     def find(self, photos):
         """Return a `Finding` per label and group that has photos of several labels."""
         found = []
-        pairs = duplicate_pairs(photos) if self.pairs is None else self.pairs
-        pairs = {(i, j): bits for (i, j), bits in pairs.items() if not _is_mirrored(photos[i], photos[j])}
-        for neighbours, group in _groups_of(photos, pairs):
+        for neighbours, group in _groups_of(photos, self.pairs, mirrored=False):
             best = [members[0] for members in _by_label(photos, group)]
             for photo in best if len(best) > 1 else []:
                 kept = next(other for other in best if other != photo)
@@ -120,9 +118,14 @@ def duplicate_groups(photos, pairs=None):
     return connected_components(graph, directed=False)[1]
 
 
-def _groups_of(photos, pairs):
-    """Yield (neighbours, members) per group of at least two photos: {i: {j: bits}}, and the numbers of its photos."""
+def _groups_of(photos, pairs, mirrored=True):
+    """Yield (neighbours, members) per group of at least two photos: {i: {j: bits}}, and the numbers of its photos.
+
+    mirrored: whether mirror images are in the same group.
+    """
     pairs = duplicate_pairs(photos) if pairs is None else pairs
+    if not mirrored:
+        pairs = {(i, j): bits for (i, j), bits in pairs.items() if not _is_mirrored(photos[i], photos[j])}
     groups = defaultdict(list)
     for i, group in enumerate(duplicate_groups(photos, pairs)):
         groups[group].append(i)

@@ -27,9 +27,3 @@ def nearest(features, among, number=NEIGHBOURS):
     search = NearestNeighbors(n_neighbors=min(number, others), algorithm="brute")
     search.fit(features if among is None else among)
     return search.kneighbors(None if among is None else features)
-
-
-def robust_limit(distances, deviations):
-    """Return the median of `distances` plus this many standard deviations, estimated from the median absolute one."""
-    typical = np.median(distances)
-    return typical + deviations * 1.4826 * np.median(abs(distances - typical))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .features import NEIGHBOURS, nearest, of_length_one, robust_limit
+from .features import NEIGHBOURS, nearest, of_length_one
 from .photo import Finding
 
 MIN_PHOTOS = 10  # of a label; among fewer, nothing is typical
@@ -33,7 +33,8 @@ class Outliers:
         distances, beside = nearest(self.features[members], None, NEIGHBOURS)
         distances = distances.mean(1)
         typical = np.median(distances)
-        limit = robust_limit(distances, MIN_DEVIATIONS)
+        deviation = 1.4826 * np.median(abs(distances - typical))  # the standard deviation of a normal distribution
+        limit = typical + MIN_DEVIATIONS * deviation
         for i in np.flatnonzero(distances > limit):
             photo, other = photos[members[i]], photos[members[beside[i, 0]]]
             times = f"{distances[i] / typical:.1f} times as far" if typical else "farther"
