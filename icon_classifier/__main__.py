@@ -101,7 +101,7 @@ def run_clean(args):
     try:
         from .dataset.checks.run import find_all, in_words
     except ImportError as error:
-        return complain(f'cleaning needs imagehash ({error}): pip install "icon-classifier[training]"', 2)
+        return complain(f'cleaning needs scipy ({error}): pip install "icon-classifier[training]"', 2)
     photos, findings, left_out = find_all(args.photos)
     if args.json:
         for finding in findings:

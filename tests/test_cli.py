@@ -60,7 +60,7 @@ def test_clean(tmp_path):
     assert not {"torch", "fastai"} & set(python("-c", modules, environment=".venv").stdout.split())
     for folder, environment, sentence in (
         (tmp_path / "none", ".venv", "There are no images in"),
-        (tmp_path, ".venv-page", "cleaning needs imagehash"),
+        (tmp_path, ".venv-page", "cleaning needs scipy"),
     ):
         refused = run("clean", folder, environment=environment)
         assert refused.returncode == 2 and sentence in refused.stderr and "Traceback" not in refused.stderr

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .photo import EXCLUDE, REVIEW, THUMBNAIL, Finding
+from .photo import EXCLUDE, HASH_SIDE, REVIEW, THUMBNAIL, Finding
 
-BITS = 64  # of a perceptual hash
+BITS = HASH_SIDE**2  # of a perceptual hash
 MAX_DUPLICATE_BITS = 8  # that differ between duplicates; unrelated photographs differ in 22 and more
 # Copies differ less than what follows. What differs more can be another photo of the same scene, or another drawing of
 # the same icon: a person decides.
@@ -22,7 +22,7 @@ MAX_CERTAIN_LEVELS = 4  # of 255, between the brightness of two photos
 MAX_CERTAIN_CONTRAST = 0.05  # between their contrasts, relative to the larger one
 MIN_CORRELATION = 0.9  # of duplicates' thumbnails; parts drawings whose hashes agree, but which are not the same
 MIN_MIRRORED_CORRELATION = 0.95  # the same if one is mirrored; there are twice as many comparisons
-# A perceptual hash has a bit per frequency, 8 vertical by 8 horizontal ones. A mirror image inverts the odd columns.
+# A perceptual hash has a bit per frequency, in rows of horizontal ones. A mirror image inverts the odd columns.
 MIRRORED_SIGNS = np.tile([1, -1], BITS // 2).astype(np.float32)
 # A person looks at what correlates so much that only the exposure can differ, or differs little in brightness too.
 MIN_SIMILAR_CORRELATION = 0.98
@@ -91,10 +91,11 @@ def duplicate_pairs(photos):
     found = {}
     usable = [i for i, p in enumerate(photos) if p.phash is not None]
     if usable:
-        signs = np.where([photos[i].phash for i in usable], 1, -1).astype(np.float32)
+        signs = np.stack([photos[i].phash for i in usable]).astype(np.float32)
         for start, mirrored in product(range(0, len(usable), BLOCK), (False, True)):
             others = signs * MIRRORED_SIGNS if mirrored else signs
-            bits = (BITS - signs[start : start + BLOCK] @ others.T) / 2  # a product of signs counts equal bits
+            block = signs[start : start + BLOCK]
+            bits = (abs(block) @ abs(others).T - block @ others.T) / 2  # the products of signs that differ are -1
             least = MIN_MIRRORED_CORRELATION if mirrored else MIN_CORRELATION
             for row, column in zip(*np.nonzero(bits <= MAX_DUPLICATE_BITS), strict=True):
                 i, j = usable[start + row], usable[column]
@@ -215,7 +216,7 @@ def _is_mirrored(a, b):
 
 def _bits(a, b):
     """Return the number of bits in which the hashes of two photos differ."""
-    return np.count_nonzero(a.phash != b.phash)
+    return np.count_nonzero(a.phash * b.phash < 0)
 
 
 def _correlation(a, b, mirrored=False):
