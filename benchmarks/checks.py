@@ -1,4 +1,4 @@
-"""Print how much of planted faults the checks find in the first 12 % of a review, and how long they take.
+"""Print how much of planted faults the checks find in the first 12% of a review, and how long they take.
 
 Run from the project's top folder: .venv/bin/python benchmarks/checks.py [NUMBER OF SEEDS] [PHOTOS]
 The photos are made here: the sample's icons, and textures like photographs, whose features are those of
@@ -28,7 +28,7 @@ from icon_classifier.dataset.checks.photo import Photo
 from icon_classifier.dataset.checks.run import by_suspicion, find_all
 from icon_classifier.training.early_look import WRONG_LABELS_INVERSE_PENALTY, out_of_sample
 from icon_classifier.training.features import FrozenFeatures, _scaled, frozen_features
-from icon_classifier.training.sample import LABELS, SEEN, write_icons
+from icon_classifier.training.sample import LABELS, TRAIN_FAMILIES, write_icons
 from icon_classifier.training.weights import pretrained_weights
 
 REVIEWED = 0.12  # the share of the photos that a person looks at
@@ -128,7 +128,7 @@ def seconds_of(number=2000):
 def cases(folder, per_label=(100, 150)):
     """Return {what: function from a seed to the share found}. per_label: of the textures, and of the icons."""
     textures.write_textures(folder / "textures", per_label[0])
-    write_icons(folder / "icons", LABELS, SEEN, per_label[1])
+    write_icons(folder / "icons", LABELS, TRAIN_FAMILIES, per_label[1])
     pretrained, drawn = features_of(folder / "textures", True), features_of(folder / "icons", False)
     return {
         "flipped labels, textures": partial(flips_found, *pretrained),

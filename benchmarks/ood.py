@@ -27,7 +27,7 @@ from PIL import Image, ImageOps
 from icon_classifier.model.network import Network
 from icon_classifier.training.features import layers_and_scores
 from icon_classifier.training.ood import auroc_figure, fit_ood_detector, fit_threshold
-from icon_classifier.training.sample import OTHERS, UNSEEN, make_sample, write_icons
+from icon_classifier.training.sample import OTHERS, VALID_FAMILIES, make_sample, write_icons
 
 OURS = "this package"
 DRAWN = 30  # plain colours, as much noise, and as many gradients
@@ -87,7 +87,7 @@ def vim(train, scores):
 
 
 def mahalanobis(train, targets):
-    """Return the distance to the nearest label's mean (Lee et al., 2018), with a shared covariance, shrunk by 10 %."""
+    """Return the distance to the nearest label's mean (Lee et al., 2018), with a shared covariance, shrunk by 10%."""
     means = torch.stack([train[targets == target].mean(0) for target in targets.unique()])
     rest = train - means[targets]
     covariance = rest.T @ rest / len(rest)
@@ -157,7 +157,7 @@ def run(given, folder):
     photos = folder / "sample" if sample else Path(given.photos)
     if sample:
         make_sample(photos, as_scraped=False)
-    write_icons(folder / "icons", OTHERS, UNSEEN, per_label=18)
+    write_icons(folder / "icons", OTHERS, VALID_FAMILIES, per_label=18)
     draw_patterns(folder / "patterns")
     far = {path.name: fv.get_image_files(path) for path in (*given.others, folder / "icons", folder / "patterns")}
     by_label = {}

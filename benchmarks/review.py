@@ -56,7 +56,7 @@ def write_dataset(folder, number):
         rows.append(dict(label=label, file=file, url=f"mine/{i}", origin="mine", sha256=f"{i:064x}", decision="kept"))
         if i % 10 == 0:
             other = LABELS[(i + 1) % 3]
-            sentence = f"It resembles {other} (97 %) more than {label} (2 %)."
+            sentence = f"It resembles {other} (97%) more than {label} (2%)."
             findings.append(Finding("mislabelled", file, label, 1 - i / number, sentence, "", RELABEL, other))
     Manifest(photos).add(*rows)
     write_findings(photos, findings)

@@ -164,7 +164,7 @@ def run_compare(args):
     try:
         cards = [Card.read(path) for path in paths]
     except FileNotFoundError as error:
-        return complain(f"there is no {error.filename}.", 2)
+        return complain(f"there is no {error.filename}. Check the path.", 2)
     print(f"a: {paths[0]}", f"b: {paths[1]}", compare(*cards), sep="\n")
 
 

@@ -21,7 +21,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # "JPEG" includes MPO, 
 MIN_SIDE = 8  # px; a smaller image shows nothing recognizable
 MAX_PIXELS = 64_000_000  # a decoded image takes 3-4 bytes per pixel; phones reach 50 megapixels
 STRIP_PIXELS = 1 << 17  # pixels converted at a time, because a second copy of a large image needs much memory
-SAME = 2  # of 255; a profile that changes every colour by at most this counts as sRGB
+MAX_SRGB_DIFFERENCE = 2  # of 255; a profile that changes every colour by at most this counts as sRGB
 
 PngImagePlugin.MAX_TEXT_CHUNK = 8 << 20  # Pillow rejects a PNG with a larger profile or XMP; its default is 1 MB
 
@@ -46,57 +46,57 @@ class ImageError(IconClassifierError, ValueError):
     """The bytes are not a usable image. The message is a sentence for the person who provided them."""
 
 
-def open_image(source, longest=None, most=MAX_PIXELS):
+def open_image(source, max_side=None, max_pixels=MAX_PIXELS):
     """Decode `source` completely and return it as an upright 8-bit sRGB `PIL.Image.Image` of mode RGB.
 
     source: bytes (also bytearray or memoryview), a path, or a `PIL.Image.Image`.
-    longest: the maximum of the longer side in px. Larger images are scaled down; smaller ones are not scaled up.
-    most: the maximum number of pixels. Decoding takes 4 to 8 bytes per pixel, seldom more.
+    max_side: the maximum of the longer side in px. Larger images are scaled down; smaller ones are not scaled up.
+    max_pixels: the maximum number of pixels. Decoding takes 4 to 8 bytes per pixel, seldom more.
 
     The result is the first frame of an animation. Transparent areas become white, 16 bits per channel are scaled to 8,
     the ICC profile is converted to sRGB, and the EXIF rotation is applied. The result's `info` is empty.
     Raises `ImageError` if the source is not a usable image, and OSError if the path cannot be read.
     """
     if isinstance(source, Image.Image):
-        return _decode(source, longest, most)
+        return _decode(source, max_side, max_pixels)
     if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as file:
-            return _decode(file, longest, most)
-    return _decode(io.BytesIO(source), longest, most)
+            return _decode(file, max_side, max_pixels)
+    return _decode(io.BytesIO(source), max_side, max_pixels)
 
 
-def _decode(source, longest, most):
+def _decode(source, max_side, max_pixels):
     """Decode a binary file or an image; see `open_image`."""
     brands = set() if isinstance(source, Image.Image) else _brands(source)
     try:
         with warnings.catch_warnings():
-            # Pillow warns about images of one to two times its own limit; `most` is below both.
+            # Pillow warns about images of one to two times its own limit; `max_pixels` is below both.
             warnings.simplefilter("ignore")
             if isinstance(source, Image.Image):
-                _check_size(source, most)
+                _check_size(source, max_pixels)
                 key = _transparent_colour(source)
-                return _normalise(source.copy(), key, longest)
+                return _normalise(source.copy(), key, max_side)
             with Image.open(source, formats=FORMATS) as image:
-                _check_size(image, most)  # only the header has been read so far
-                if longest:
-                    image.draft("RGB", (longest, longest))  # JPEG: decode at 1/2, 1/4 or 1/8 of the size
+                _check_size(image, max_pixels)  # only the header has been read so far
+                if max_side:
+                    image.draft("RGB", (max_side, max_side))  # JPEG: decode at 1/2, 1/4 or 1/8 of the size
                 key = _transparent_colour(image)
                 image.load()  # verify() does not notice a truncated JPEG
-                return _normalise(image, key, longest)
+                return _normalise(image, key, max_side)
     except ImageError:
         raise
     except UnidentifiedImageError:
         if brands & _HEIC:
-            message = "HEIC photos are not supported here. Save or share it as JPEG and try again."
+            message = "HEIC photos are not supported here. Save or share the photo as JPEG, and try again."
         else:
-            message = f"This is not a picture in a supported format. Use {_SUPPORTED}."
+            message = f"This is not an image in a supported format. Use {_SUPPORTED}."
         raise ImageError(message) from None
     except Image.DecompressionBombError:
-        raise ImageError(_too_large("This picture has", most)) from None
+        raise ImageError(_too_large("This image has", max_pixels)) from None
     except Exception:
         # Decoders raise many types for damaged bytes: OSError, ValueError, SyntaxError, struct.error,
         # NotImplementedError ... They all mean the same to the person who provided the file.
-        raise ImageError("This picture is damaged or incomplete. Try another copy of it.") from None
+        raise ImageError("This image is damaged or incomplete. Try another copy of it.") from None
 
 
 def _brands(file):
@@ -114,19 +114,19 @@ def _brands(file):
     return {brands[at : at + 4] for at in range(0, len(brands), 4)}
 
 
-def _check_size(image, most):
+def _check_size(image, max_pixels):
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         raise ImageError(
-            f"This picture has only {width} x {height} pixels. Both sides need at least {MIN_SIDE} pixels; choose a "
+            f"This image has only {width} x {height} pixels. Both sides need at least {MIN_SIDE} pixels; choose a "
             "larger one."
         )
-    if width * height > most:
-        raise ImageError(_too_large(f"This picture has {width} x {height} pixels,", most))
+    if width * height > max_pixels:
+        raise ImageError(_too_large(f"This image has {width} x {height} pixels,", max_pixels))
 
 
-def _too_large(what, most):
-    return f"{what} more than the maximum of {most // 1_000_000} megapixels. Make it smaller and try again."
+def _too_large(what, max_pixels):
+    return f"{what} more than the maximum of {max_pixels // 1_000_000} megapixels. Make it smaller and try again."
 
 
 def _transparent_colour(image):
@@ -145,7 +145,7 @@ def _transparent_colour(image):
     return key
 
 
-def _normalise(image, key, longest):
+def _normalise(image, key, max_side):
     """Return the image that `open_image` returns. Changes `image` itself, because a copy needs much memory.
 
     key: what `_transparent_colour` returned.
@@ -153,13 +153,13 @@ def _normalise(image, key, longest):
     if key is not None:
         image.info["transparency"] = key
     scalable = image.mode in _SCALABLE and key is None
-    if longest and scalable:
-        image.thumbnail((longest, longest))
+    if max_side and scalable:
+        image.thumbnail((max_side, max_side))
     with suppress(Exception):  # damaged EXIF can raise anything, even SyntaxError; the pixels are still usable
         ImageOps.exif_transpose(image, in_place=True)
     image = _to_srgb(image)
-    if longest and not scalable:
-        image.thumbnail((longest, longest))
+    if max_side and not scalable:
+        image.thumbnail((max_side, max_side))
     image.info = {}  # a profile that is saved with the image would be applied a second time
     return image
 
@@ -206,6 +206,13 @@ def _flat(image, colours, brightest):
     return white
 
 
+def _fits(mode, space):
+    """Return whether an image of Pillow's `mode` can have a profile for the colour space `space` (a mode as well)."""
+    if space == "L":
+        return mode[0] in "1LIF"
+    return (mode == "CMYK") == (space == "CMYK")
+
+
 def _transform(image):
     """Return the LittleCMS transform from the profile of `image` to sRGB, or None if there is nothing to convert.
 
@@ -220,8 +227,7 @@ def _transform(image):
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
         mode, white, black = _SPACES[profile.profile.xcolor_space.strip()]
-        fits = {"L": image.mode[0] in "1LIF", "CMYK": image.mode == "CMYK", "RGB": image.mode != "CMYK"}[mode]
-        if not fits:
+        if not _fits(image.mode, mode):
             return None
         transform = ImageCms.buildTransform(profile, _SRGB, mode, "RGB")
         ends = [ImageCms.applyTransform(Image.new(mode, (1, 1), end), transform) for end in (white, black)]
@@ -230,7 +236,7 @@ def _transform(image):
         # Most profiles are sRGB under many names and in many forms. Only their effect on colours identifies them.
         if mode == "RGB":
             changed = ImageChops.difference(_COLOURS, ImageCms.applyTransform(_COLOURS, transform))
-            if max(most for _, most in changed.getextrema()) <= SAME:
+            if max(most for _, most in changed.getextrema()) <= MAX_SRGB_DIFFERENCE:
                 return None
     except Exception:  # LittleCMS rejects the profile
         return None

@@ -50,7 +50,8 @@ class Screen:
 
     def message(self, msg):
         """Show the content of a kernel's message."""
-        kind, content = msg["msg_type"], msg["content"]
+        kind = msg["msg_type"]
+        content = msg["content"]
         if kind == "stream" and content["name"] == "stdout":
             self.write(content["text"])
         elif kind == "stream":
@@ -81,7 +82,7 @@ class NotebookClient(PapermillNotebookClient):
     """Executes the cells, shows their progress, and stops if the kernel stalls."""
 
     idle_timeout = 60  # seconds between the kernel's status "idle" and its reply
-    quiet_timeout = 600  # seconds without a message, in which the kernel used less than 1 % of a processor
+    quiet_timeout = 600  # seconds without a message, in which the kernel used less than 1% of a processor
     idle_since = None
 
     def __init__(self, nb_man, screen, **kwargs):
@@ -117,7 +118,8 @@ class NotebookClient(PapermillNotebookClient):
 
     def _begin(self, **_):
         self.idle_since = None
-        self._heard = self._looked = time.monotonic()
+        self._looked = time.monotonic()
+        self._heard = self._looked
         self._computed = self._computing()
 
     def _check(self):

@@ -74,7 +74,7 @@ def test_damaged_card_is_refused_with_a_reason(tmp_path, damage):
 def test_facts_give_their_data():
     """Each figure comes with its number of photos; unknown figures are left out, or their reason is given."""
     text = "\n".join(facts(CARD))
-    assert "6 of 90 (6.7%, with 95 % confidence between 3.1% and 13.8%)" in text and "None" not in text
+    assert "6 of 90 (6.7%, with 95% confidence between 3.1% and 13.8%)" in text and "None" not in text
     told = replace(
         CARD,
         figures={

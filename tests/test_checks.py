@@ -187,7 +187,7 @@ def test_finds_the_same_photo_under_two_labels(tmp_path):
     )
     found = LabelConflicts().find(photos)
     assert facts(found) == [("net/a.png", "spots/c.jpg", REVIEW), ("spots/c.jpg", "net/a.png", REVIEW)]
-    assert found[0].sentence.endswith("That is under spots, so one label is wrong.")
+    assert found[0].sentence.endswith("The copy has the label spots, so one of the labels is wrong.")
     assert [finding.other_label for finding in found] == ["spots", "net"]
     assert [finding.other_label for finding in Duplicates().find(photos)] == [""]
     assert find_all(tmp_path)[1] == Duplicates().find(photos) + found

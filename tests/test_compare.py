@@ -144,7 +144,7 @@ def test_different_photos_are_compared_as_two_samples(files):
     assert found.differ and found.p_value is None
     assert found.interval == tuple(newcombe_interval(a.figures["error"], b.figures["error"]))
     assert "Model a errs less often: a is wrong on 6 of 90 (6.7%" in str(found)
-    assert "difference is -26.7 percentage points, with 95 % confidence between -37.5 and -15.3" in str(found)
+    assert "difference is -26.7 percentage points, with 95% confidence between -37.5 and -15.3" in str(found)
     assert "A card does not say which photos it was measured on" in str(found)
     assert "They were measured on different photos" in str(compare(marked(files, {1}), marked(files[1:], {1})))
     assert str(compare(b, a)).startswith("Model b") and not compare(a, card(9, 90)).differ
@@ -169,7 +169,8 @@ def test_compare_on_the_command_line(files, tmp_path):
     found = run(tmp_path / "a/card.json", tmp_path / "b")
     assert found.returncode == 0 and "Model a errs less often" in found.stdout, found.stderr
     missing = run(tmp_path / "a", tmp_path / "none.json")
-    assert missing.returncode == 2 and missing.stderr == f"icon-classifier: there is no {tmp_path}/none.json.\n"
+    assert missing.returncode == 2
+    assert missing.stderr == f"icon-classifier: there is no {tmp_path}/none.json. Check the path.\n"
 
 
 CURVE = {
@@ -192,7 +193,7 @@ def test_figures_are_written_as_sentences(tmp_path):
     judged.write(tmp_path / "card.json")
     assert Card.read(tmp_path / "card.json") == judged
     text = "\n".join(facts(judged))
-    assert "On the test folder, which training did not use, it was wrong on 2 of 50 (4.0%, with 95 %" in text
+    assert "On the test folder, which training did not use, it was wrong on 2 of 50 (4.0%, with 95%" in text
     assert " Photos skipped: 1 that could not be read and 2 that were used in training." in text
     assert "lowest recall is cat: it recognizes 2 of 3 (67%, between 21% and 94%)." in text
     assert (

@@ -109,7 +109,7 @@ def test_redirect_leads_to_its_location(location, target):
 )
 def test_redirect_to_an_invalid_address_is_reported(location):
     with recorder(b"Location: " + location + b"\r\n") as host:
-        with pytest.raises(FetchError, match="is no address") as failure:
+        with pytest.raises(FetchError, match="is not a valid URL") as failure:
             fetch(host, f"http://{host.netloc}/")
         assert location.decode().strip("/") in str(failure.value) and len(host.targets) == 1
 
@@ -152,4 +152,4 @@ def test_hosts_are_normalized(url, asked):
 def test_invalid_address_is_reported_and_stops_no_other(url):
     with recorder() as host, Fetcher(host.allowed) as fetcher:
         came = dict(fetcher.fetch_images([url, f"http://{host.netloc}/x"]))
-        assert "is no address" in str(came[url]) and not came[f"http://{host.netloc}/x"].body
+        assert "is not a valid URL" in str(came[url]) and not came[f"http://{host.netloc}/x"].body

@@ -30,7 +30,7 @@ TRAPS = {
     "drip": (2, "did not end within 6 s"),
     "headers": (1, "did not end within 6 s"),
     "endless": (2, "larger than 20 MB"),
-    "html": (1, "not a picture"),
+    "html": (1, "not an image"),
     "truncated": (2, "damaged or incomplete"),
     "bomb": (1, "10000 x 10000"),
     "gzip": (1, "Decompressed, the file is larger than 20 MB"),
@@ -73,7 +73,7 @@ def test_hundred_links_with_twenty_traps(tmp_path):
         reasons = [row["reason"] for row in refused if f"/bad/{trap}/" in row["url"]]
         assert len(reasons) == times and all(word in reason for reason in reasons), reasons
     doubles = Counter(row["reason"].partition(" http")[0] for row in refused if "/photo/" in row["url"])
-    assert doubles == {"The same address came up before.": 2, "The same picture as": 1}
+    assert doubles == {"The same address came up before.": 2, "The same image as": 1}
     assert not elsewhere.asked  # the redirect to it was not followed
     assert len(files(tmp_path)) == 80
     for row in rows:
@@ -125,7 +125,7 @@ def test_host_with_a_private_and_a_public_address_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "file:///etc/passwd", "heart.jpg", "http://", "http://[::1/x"])
 def test_invalid_address_is_reported(url):
-    with Fetcher() as fetcher, pytest.raises(FetchError, match="no address"):
+    with Fetcher() as fetcher, pytest.raises(FetchError, match="not a valid URL"):
         fetcher.fetch(url)
 
 

@@ -104,12 +104,12 @@ def test_bytes_path_and_image_give_the_same_result(tmp_path):
     ("data", "word"),
     [
         (b"", "empty"),
-        (b"<html><body>404 Not Found</body></html>", "not a picture"),
-        (b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"/>', "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 90\n%%EndComments\n", "not a picture"),
+        (b"<html><body>404 Not Found</body></html>", "not an image"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"/>', "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 90\n%%EndComments\n", "not an image"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
-        (encoded(two_halves(), "TIFF"), "not a picture"),
-        (encoded(two_halves(), "ICO"), "not a picture"),
+        (encoded(two_halves(), "TIFF"), "not an image"),
+        (encoded(two_halves(), "ICO"), "not an image"),
         (encoded(two_halves(size=(600, 400)), "JPEG")[:-400], "incomplete"),
         (encoded(two_halves(size=(600, 400)))[:-60], "incomplete"),
         (encoded(Image.new("RGB", (1, 1))), "1 x 1"),
@@ -136,7 +136,7 @@ def test_maximum_of_pixels_can_be_lowered():
     data = encoded(Image.new("RGB", (5000, 3000)))
     assert open_image(data).size == (5000, 3000)
     with pytest.raises(ImageError, match="5000 x 3000 pixels, more than the maximum of 12 megapixels"):
-        open_image(data, most=12_500_000)
+        open_image(data, max_pixels=12_500_000)
 
 
 @pytest.mark.parametrize("longest", [None, 320])
@@ -208,7 +208,7 @@ def test_png_of_any_bit_depth(left, right, bits, colour, chunks, expected, inter
     assert all(near(opened.getpixel((x, y)), expected[x > 7], 1) for x in range(16) for y in range(16))
     with Image.open(io.BytesIO(data)) as image:
         assert open_image(image).tobytes() == opened.tobytes()
-    small = open_image(data, longest=8)
+    small = open_image(data, max_side=8)
     assert near(small.getpixel((1, 4)), expected[0], 3) and near(small.getpixel((6, 4)), expected[1], 3)
 
 
@@ -481,7 +481,7 @@ def test_heic_starts_no_thread_and_is_optional(tmp_path):
     photo = str(tmp_path / "photo")
     alone = {"OPENBLAS_NUM_THREADS": "1"}  # numpy's own threads; the fork server has none of them either
     assert python(decode, photo, env=alone).stdout == "(600, 400) 1\n"
-    expected = "HEIC photos are not supported here. Save or share it as JPEG and try again.\n"
+    expected = "HEIC photos are not supported here. Save or share the photo as JPEG, and try again.\n"
     assert python(decode, photo, "pillow_heif").stdout == expected
     (tmp_path / "photo").write_text("<html>")
     assert "HEIC" in python(decode, photo).stdout
@@ -518,8 +518,8 @@ def test_image_with_damaged_exif_is_read():
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
 def test_longest_only_scales_down(format):
     data = encoded(two_halves(size=(1200, 800)), format)
-    assert open_image(data, longest=300).size == (300, 200)
-    assert open_image(data, longest=5000).size == (1200, 800)
+    assert open_image(data, max_side=300).size == (300, 200)
+    assert open_image(data, max_side=5000).size == (1200, 800)
 
 
 def test_damaged_files_give_an_image_or_an_image_error():

@@ -87,7 +87,7 @@ def test_empty_folders_and_datasets_are_counted(tmp_path, capsys):
     gather_from(fill(tmp_path / "other", ["cat/1.jpg", "dog/2.jpg"]), source / "made")
     capsys.readouterr()
     gather_from(source, tmp_path / "out")
-    assert "\nLeft out: 1 empty folder(s), 1 folder(s) that are datasets\n" in capsys.readouterr().out
+    assert "\nLeft out: 1 empty folder, 1 folder that is a dataset\n" in capsys.readouterr().out
 
 
 def test_links_to_folders_and_files_are_followed(tmp_path):
@@ -110,7 +110,7 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
     assert gather_from(source, tmp_path / "out") == {"cat": 3, "dog": 1}
     reasons = {row["url"]: row["reason"] for row in Manifest(tmp_path / "out").rows if row["reason"]}
     assert reasons == {
-        "mine/dog/alias.jpg": "The same picture as mine/cat/3.jpg (cat).",
+        "mine/dog/alias.jpg": "The same image as mine/cat/3.jpg (cat).",
         "mine/dog/nowhere.jpg": "The file cannot be read: No such file or directory.",
     }
 
@@ -217,8 +217,8 @@ def test_first_of_identical_images_is_kept(tmp_path, capsys, kind):
     if kind != "list":  # where it is the first that arrives
         assert kept["decision"] == "kept"
         for row in others:
-            assert row["decision"] == "refused" and row["reason"] == f"The same picture as {kept['url']} (heart)."
-    assert '1 x "The same picture as one of (heart)"' in capsys.readouterr().out
+            assert row["decision"] == "refused" and row["reason"] == f"The same image as {kept['url']} (heart)."
+    assert '1 x "The same image as one of (heart)"' in capsys.readouterr().out
 
 
 def test_image_in_both_splits_is_kept_in_train(tmp_path):
@@ -421,7 +421,7 @@ def test_photos_added_by_hand_are_normalized(tmp_path, capsys):
 
 
 def test_manifest_of_an_earlier_version_is_read(tmp_path):
-    """In that version the label was the folder name, and rows had no origin and no given label."""
+    """In that version the label was the folder name, and rows had no origin and no given label, but unused columns."""
     source, out = fill(tmp_path / "mine", ["cat/1.jpg", "cat/more/2.jpg", "dog/3.jpg"]), tmp_path / "out"
     gather_from(source, out)
     (out / "more").mkdir()
@@ -430,7 +430,7 @@ def test_manifest_of_an_earlier_version_is_read(tmp_path):
     file = row["file"].replace("cat/", "more/")
     (out / row["file"]).rename(out / file)
     row.update(label="more", file=file)
-    old = [column for column in COLUMNS if column not in ("given", "origin")]
+    old = [column for column in COLUMNS if column not in ("given", "origin")] + ["phash", "group"]
     text = io.StringIO()
     writer = csv.DictWriter(text, old, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -60,7 +60,7 @@ def test_reads_a_folder_per_label_and_a_zip_of_such_folders(folder, tmp_path, ma
     sizes = {Image.open(file).size for files in find_photos(out).values() for file in files}
     assert sizes == {(64, 64), (512, 288), (288, 512)}
     (broken,) = [row for row in Manifest(out).rows if row["decision"] == "refused"]
-    assert "not a picture" in broken["reason"] and broken["url"].endswith("heart/broken.jpg")
+    assert "not an image" in broken["reason"] and broken["url"].endswith("heart/broken.jpg")
     before = (out / "manifest.csv").read_bytes()
     assert gather_from(source, out) == {"Dr. Dre": 3, "heart": 5} and (out / "manifest.csv").read_bytes() == before
 
@@ -187,7 +187,7 @@ def test_damaged_items_of_img2dataset_are_left_out(tmp_path, capsys, kind):
     else:
         tar = tmp_path / "million/00002.tar"  # the last picture's; here the picture itself is cut off
         tar.write_bytes(tar.read_bytes()[:700])
-        said = "2 whose JSON cannot be read, 1 incomplete tar(s), 1 without JSON, 1 without a caption"
+        said = "2 whose JSON cannot be read, 1 incomplete tar, 1 without JSON, 1 without a caption"
     counts = gather_from(tmp_path / "million", tmp_path / "out")
     assert counts == ({"heart": 1, "star": 1}) and f"Left out: {said}\n" in capsys.readouterr().out
     img2dataset(tmp_path / "none", [(None, icon("star", 1))], kind)
@@ -215,7 +215,7 @@ def test_invalid_source_is_refused_with_a_reason(tmp_path):
 
 def test_folder_is_not_gathered_into_itself(folder):
     before = sorted(folder.rglob("*"))
-    with pytest.raises(SourceError, match="Name another folder"):
+    with pytest.raises(SourceError, match="Choose another folder"):
         gather_from(folder, folder.parent / "." / folder.name)
     assert sorted(folder.rglob("*")) == before
 

@@ -125,7 +125,7 @@ def test_splitter_keeps_duplicates_together_as_photos_are_added(tmp_path, capsys
     assert "No photo has a duplicate" in capsys.readouterr().out
     assert sides(tmp_path / "b", dict(reversed(images.items()))) == [training, validation]
     more = sides(tmp_path / "a", images | copies)
-    assert "80 photos are in 40 group(s) of duplicates" in capsys.readouterr().out
+    assert "80 photos are in 40 groups of duplicates" in capsys.readouterr().out
     assert validation <= more[1] and training | validation == {f for f in more[0] | more[1] if "small" not in f}
     assert all((file in more[0]) == (file.replace(".jpg", "-small.jpg") in more[0]) for file in images)
     assert {Path(file).parent.name for file in more[1]} == {"net", "spots"}

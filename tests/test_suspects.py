@@ -7,7 +7,7 @@ from fastai.layers import AdaptiveConcatPool2d
 from support import ROOT
 
 from icon_classifier.dataset.checks.approved import MIN_APPROVED, FarFromApproved
-from icon_classifier.dataset.checks.duplicates import UNCERTAIN
+from icon_classifier.dataset.checks.duplicates import UNCERTAIN_SCORE_FACTOR
 from icon_classifier.dataset.checks.mislabelled import Mislabelled
 from icon_classifier.dataset.checks.outliers import MAX_SCORE, Outliers
 from icon_classifier.dataset.checks.photo import RELABEL, REVIEW, Photo
@@ -46,8 +46,8 @@ def test_finds_mislabelled_photos_with_their_evidence(animals):
         beside = photos[dogs[np.argmax(units[dogs] @ units[i])]].file
         assert (finding.other_label, finding.evidence) == ("dog", beside)
         assert finding.sentence == (
-            f"It resembles dog ({probabilities[i, 2]:.0%}) more than its label ({probabilities[i, 0]:.0%}), by a model "
-            f"that was not trained on it. The nearest photo of dog is {beside}."
+            f"A model that was not trained on this photo predicts dog ({probabilities[i, 2]:.0%}), not its label "
+            f"({probabilities[i, 0]:.0%}). The nearest photo of dog is {beside}."
         )
     assert [finding.suggested for finding in found].count(RELABEL) >= 2  # cleanlab estimates their number
     assert all(not finding.evidence for finding in Mislabelled(DIRECTIONS, probabilities).find(photos))
@@ -79,7 +79,7 @@ def test_finds_outliers_of_their_label():
     photos, features = photos_at(places, spread=0.02)
     (found,) = Outliers(features).find(photos)
     assert (found.file, found.suggested) == ("bear/007.jpg", REVIEW) and 0 < found.score <= MAX_SCORE
-    assert "times as far from its nearest photos of bear as is usual there" in found.sentence
+    assert "times as far from the nearest photos of bear as a typical photo of that label" in found.sentence
     assert found.evidence.startswith("bear/") and found.evidence != found.file
     assert Outliers(np.ones((30, 8))).find(photos[:30]) == []  # all the same: nothing is far
 
@@ -126,7 +126,7 @@ def test_diverse_approved_photos_do_not_hide_impostors():
         impostors = {photo.file for photo in photos[:number]}
         found = FarFromApproved(features, [photo.file for photo in photos[90:]]).find(photos)
         assert {finding.file for finding in found[:number]} == impostors
-        assert found[number - 1].score > UNCERTAIN  # they come before uncertain duplicates
+        assert found[number - 1].score > UNCERTAIN_SCORE_FACTOR  # they come before uncertain duplicates
         assert len(found) <= number + 0.2 * (90 - number)
 
 

@@ -114,7 +114,7 @@ def test_own_folder_and_choices_in_the_cleaner(site, tmp_path, execute_here, cap
     )  # fmt: skip
 
     text = capsys.readouterr().out
-    assert 'heart: 20 photos, 21 links; 1 x "This is not a picture in a supported format' in text
+    assert 'heart: 20 photos, 21 links; 1 x "This is not an image in a supported format' in text
     assert "40 files, 0 excluded" in text and "1 excluded, 1 moved to another label" in text
     deleted, moved = text.split("marked|")[1].splitlines()[0].split("|")
     assert sum(sides(text)) == 40 and min(sides(text)) >= 2

@@ -89,7 +89,7 @@ def test_five_hundred_damaged_files(page, good):
     problems = [words.partition('icon-problem">')[2] for words in said]
     assert sum(map(bool, problems)) > 350  # some scrambled ones are pictures all the same
     assert sum("Prediction: " in words for words in said) == 500 - sum(map(bool, problems))
-    for kind in ("is empty", "HEIC", "not a picture", "damaged", "megapixels"):
+    for kind in ("is empty", "HEIC", "not an image", "damaged", "megapixels"):
         assert any(kind in words for words in problems), kind
     assert memory[-1] < 1.1 * memory[0]
 
@@ -144,7 +144,7 @@ def test_unexpected_messages_from_the_browser(page, good):
     send(page, {"begin": 1_000_000})
     for _ in range(30):
         send(page, {"name": MARKUP, "address": MARKUP}, good)
-    assert len(page.predictions.children) == page.upload.most and not any(MARKUP in words for words in read(page))
+    assert len(page.predictions.children) == page.upload.max_images and not any(MARKUP in words for words in read(page))
     send(page, {"begin": 1})
     send(page, {"name": "a folder", "address": ""})
     assert "If it is a folder" in read(page)[0]
@@ -171,7 +171,7 @@ def test_many_labels_give_five_bars_and_a_count():
         (0.9, False, "Very likely star."),
         (0.6, False, "Probably star."),
         (0.4, False, "Perhaps star."),
-        (0.99, None, "Most like star, of the 2 labels that this model knows."),
+        (0.99, None, "star is the closest of the model's 2 labels."),
         (0.99, True, "This is probably none of them; star is only the closest label. Odd."),
     ],
 )
@@ -179,4 +179,4 @@ def test_in_a_sentence(probability, is_ood, begins):
     prediction = Prediction("star", probability, {"star": 0.9, "bell": 0.1}, is_ood, "Odd." if is_ood else "")
     assert in_a_sentence(prediction) == begins
     if not is_ood:
-        assert in_a_sentence(prediction, detects_ood=False).startswith("Most like star, of the 2 labels")
+        assert in_a_sentence(prediction, detects_ood=False).startswith("star is the closest of the model's 2 labels")

@@ -63,13 +63,14 @@ def normalize_added(manifest):
     count = 0
     listed = {row["file"] for row in manifest.rows if row["origin"] != BY_HAND}
     for file, split, _ in find_images(photos):
-        folder = "/".join(file.split("/")[: 2 if split else 1])
+        parts = file.split("/")
+        folder = "/".join(parts[:2]) if split else parts[0]
         path = photos / file
         if file in listed or (path.parent == photos / folder and _is_normal(path)):
             continue
         try:
             body = path.read_bytes()
-            image = open_image(body, longest=MAX_SIDE)
+            image = open_image(body, max_side=MAX_SIDE)
         except (ImageError, OSError):
             continue
         with writing(photos):

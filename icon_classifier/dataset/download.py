@@ -158,7 +158,7 @@ class Fetcher:
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.RemoteProtocolError) as error:
             raise FetchError(f"The connection failed: {str(error) or type(error).__name__}.", again=True) from None
         except (httpcore2.UnsupportedProtocol, httpcore2.LocalProtocolError, ValueError) as error:
-            raise FetchError(f"The address is no address that can be fetched: {error}.") from None
+            raise FetchError(f"This address cannot be fetched: {error}.") from None
 
     async def _hop(self, url, method, headers, content, types, earn):
         """Send one request; return (`Response`, its address), or (None, the address) for a redirect.
@@ -169,7 +169,8 @@ class Fetcher:
         headers = {"Host": host, "Accept-Encoding": "identity", **headers}
         async with self._pool.stream(method, asked, headers=list(headers.items()), content=content) as response:
             sent = [(key.decode("latin-1").lower(), value) for key, value in response.headers]
-            status, location = response.status, dict(sent).get("location")
+            status = response.status
+            location = dict(sent).get("location")
             if status in (301, 302, 303, 307, 308) and location is not None:
                 return None, redirect_target(url, location)
             sent = [(key, _text(value)) for key, value in sent]

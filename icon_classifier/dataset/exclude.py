@@ -41,9 +41,10 @@ def decide(manifest, changes):
 
     changes: pairs of a row (see `Rows`) and a dict with the columns that change. All rows are written at once. If they
     cannot be written, the photos move back and the error is raised. If the process is killed in between, photos have
-    moved and their rows do not say so; `Rows.settle` corrects that.
+    moved and their rows do not say so; `Rows.reconcile` corrects that.
     """
-    moves, decided = [], []
+    moves = []
+    decided = []
     with manifest.locked():
         try:
             for row, change in changes:
@@ -63,8 +64,9 @@ def decide(manifest, changes):
 
 
 class Rows:
-    """The rows of the photos of a dataset, by their files below it (with slashes). A snapshot: make it anew if needed.
+    """The rows of the photos of a dataset, by their files below it (with slashes).
 
+    This is a snapshot of the manifest; make another one after the manifest has changed.
     kept, excluded: {file: row}.
     """
 
@@ -107,10 +109,11 @@ class Rows:
         moved = (file.parent.parent / folder / file.name).as_posix()
         return dict(label=label, file=moved, given="" if label == given else given, decision=KEPT)
 
-    def settle(self, files):
+    def reconcile(self, files):
         """Correct the rows of photos that were moved without the manifest; return their number.
 
-        A decision moves the photo before it notes that, and a person can move files too. So where a photo is, counts.
+        A decision moves the photo before it writes the row, and a person can move files too. So the rows are corrected
+        to match the files.
         files: those of the dataset, below it.
         """
         photos = self.manifest.photos

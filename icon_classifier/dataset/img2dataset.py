@@ -43,7 +43,7 @@ def of_tars(source, left_out):
                         read = partial(_read_piece, shard, member.offset_data, member.size)
                         found.update(read=read, size=member.size)
         except (tarfile.TarError, OSError, EOFError):
-            left_out["incomplete tar(s)"] += 1
+            left_out["incomplete tars"] += 1
         for key, (about, found) in known.items():
             if link := _of_img2dataset(f"{shard.name}/{key}", about[0] if about else None, found, left_out):
                 some = True

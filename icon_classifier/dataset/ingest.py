@@ -6,7 +6,6 @@ import io
 from ..files import write_atomic
 from ..images import ImageError, open_image
 from .exclude import EXCLUDED_FOLDER, move_photo
-from .follow import same_image
 from .links import FetchError, SourceError
 from .manifest import (
     END,
@@ -25,6 +24,7 @@ from .manifest import (
     one_line,
     writing,
 )
+from .sync import same_image
 
 MAX_SIDE = 512  # px; training on larger photos is slower and not better
 
@@ -46,7 +46,8 @@ def list_links(manifest, label, query, links, more=False):
     listed = set()
     changed = False
     for link in links:
-        url, page = one_line(link.url), one_line(link.page)
+        url = one_line(link.url)
+        page = one_line(link.page)
         row = {**search, "source": link.source, "title": link.title, "page": page, "url": url, "decision": FOUND}
         if url in known:
             changed |= _find_again(manifest, known[url], query)
@@ -81,7 +82,7 @@ def _find_again(manifest, row, query):
     return changed
 
 
-def take(manifest, folder, rows, arrivals):
+def ingest(manifest, folder, rows, arrivals):
     """Ingest the images of `rows` (open ones) as they arrive, and yield each row with its decision.
 
     arrivals: (url, arrival) in any order. The arrival is a `Response` or `FetchError` from `Fetcher.fetch_images`, or
@@ -101,7 +102,7 @@ def take(manifest, folder, rows, arrivals):
 def _decide(photos, folder, bodies, came):
     """Return the columns that say what became of a link, and write the photo if the image is usable and new.
 
-    came: see `arrivals` of `take`.
+    came: see `arrivals` of `ingest`.
     """
     if isinstance(came, FetchError):
         return dict(decision=LATER if came.again else REFUSED, reason=str(came), status=came.status)
@@ -118,7 +119,7 @@ def _decide(photos, folder, bodies, came):
             return dict(decision=FORGOTTEN, reason=UNWANTED, title="")
         if same:
             return facts | dict(decision=REFUSED, reason=same_image(same))
-        image = open_image(body, longest=MAX_SIDE)
+        image = open_image(body, max_side=MAX_SIDE)
     except (ImageError, SourceError) as error:
         return facts | dict(decision=REFUSED, reason=str(error))
     except OSError as error:

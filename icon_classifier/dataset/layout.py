@@ -12,6 +12,12 @@ VALID = ("valid", "validation", "val")
 TEST = ("test", "testing")
 SYSTEM = {".ds_store", "thumbs.db", "desktop.ini", "icon\r"}  # created by operating systems
 SKIPPED = {"@eadir": "@eaDir", "__macosx": "__MACOSX"}
+SINGULAR = {
+    "empty folders": "empty folder",
+    "folders that are datasets": "folder that is a dataset",
+    "folders that cannot be read": "folder that cannot be read",
+    "incomplete tars": "incomplete tar",
+}
 MODELS = "models"  # created by fastai beside the labels
 
 
@@ -33,15 +39,15 @@ def _walk(top, left_out, inside=(), below=""):
         left_out["in a cycle of links"] += 1
         return
     if below and is_dataset(top):
-        left_out["folder(s) that are datasets"] += 1
+        left_out["folders that are datasets"] += 1
         return
     try:
         entries = list(os.scandir(top))
     except OSError:
-        left_out["folder(s) that cannot be read"] += 1
+        left_out["folders that cannot be read"] += 1
         return
     if not entries:
-        left_out["empty folder(s)"] += 1
+        left_out["empty folders"] += 1
     for entry in entries:
         if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path)):
             yield from _walk(entry.path, left_out, (*inside, real), f"{below}{entry.name}/")
@@ -128,7 +134,8 @@ def _unfit(parts):
 def in_words(left_out):
     """Return what was left out as one line, or "". `left_out`: a `Counter` of reasons."""
     reasons = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
-    return "Left out: " + ", ".join(f"{n} {reason}" for reason, n in reasons) if reasons else ""
+    counted = [f"{n} {SINGULAR.get(reason, reason) if n == 1 else reason}" for reason, n in reasons]
+    return f"Left out: {', '.join(counted)}" if counted else ""
 
 
 def readable(path):

@@ -15,11 +15,11 @@ from filelock import FileLock, Timeout
 from ..errors import IconClassifierError
 from ..files import PARTIAL, write_atomic
 
-# `licence` is the search's filter. `phash` and `group` are for cleaning. `given` is the label that the source gave, if
-# cleaning has given the photo another label. `origin` is the path of the source.
+# `licence` is the search's filter. `given` is the label that the source gave, if cleaning has given the photo another
+# label. `origin` is the path of the source. Other columns, such as those of an earlier version, are dropped.
 COLUMNS = (
-    "label file query source title page url licence time status type bytes sha256 phash width height "
-    "decision reason group given origin"
+    "label file query source title page url licence time status type bytes sha256 width height "
+    "decision reason given origin"
 ).split()
 
 # The values of the column `decision`: what became of a link.
@@ -35,12 +35,12 @@ OPEN = (FOUND, LATER)
 WITH_PHOTO = (KEPT, WITHDRAWN, EXCLUDED)  # rows whose `file` exists, in its folder or in .excluded
 UNWANTED = "It was asked to be forgotten."
 SAME_ADDRESS = "The same address came up "  # the reason's beginning for an address that occurs twice
-SAME_IMAGE = "The same picture as "  # the reason's beginning for the same bytes at another address
+SAME_IMAGE = "The same image as "  # the reason's beginning for the same bytes at another address
 OURS = {"label", "url", "decision"}  # the columns that distinguish a manifest from another manifest.csv
 BY_HAND = "elsewhere"  # the origin of a photo that was added by hand; its `url` is the path that it had then
 LOCK = ".manifest.lock"  # beside the manifest
 LOCK_TIMEOUT = 20  # seconds; others hold the lock for less than one
-COMPARED_BYTES = 1000  # before the end that was last known, to notice that another process has written the file anew
+COMPARED_BYTES = 1000  # before the end that was last known, to notice that another process has rewritten the file
 
 
 class ManifestError(IconClassifierError, ValueError):
@@ -89,15 +89,17 @@ class Manifest:
     def refresh(self):
         """Read what other processes wrote since this one last read or wrote; return the rows that it concerns.
 
-        If the file was written anew, these are all rows, and they are new dicts.
+        If the file was rewritten, these are all rows, and they are new dicts.
         """
         with self.locked():
             added = self._appended()
             if added == b"":
                 return []
             whole, _, torn = (added or b"").rpartition(b"\n")
-            if added is None or torn:  # another process wrote the file anew, or was killed while it appended
-                self.rows, self._open, self._with_photo = [], {}, {}
+            if added is None or torn:  # another process rewrote the file, or was killed while it appended
+                self.rows = []
+                self._open = {}
+                self._with_photo = {}
                 self._read()
                 return self.rows
             self._note_size()
@@ -105,7 +107,7 @@ class Manifest:
             return [self._enter({column: line.get(column) or "" for column in COLUMNS}) for line in lines]
 
     def _appended(self):
-        """Return the bytes that other processes have appended; None if one has written the file anew."""
+        """Return the bytes that other processes have appended; None if one has rewritten the file."""
         size, end = self._known
         if not self.path.exists() or not self.path.stat().st_size:
             return b""
@@ -138,7 +140,8 @@ class Manifest:
             raise ManifestError(f"{self.path} is not a manifest of this project. Move it away and gather again.")
         for row in rows:
             self._enter(row)
-        if torn or list(columns) != COLUMNS:  # `add` appends lines with these columns
+        outdated = torn or list(columns) != COLUMNS  # `add` appends lines with these columns
+        if outdated and os.access(self.photos, os.W_OK):
             self._write()
 
     def _enter(self, row):

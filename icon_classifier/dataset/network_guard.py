@@ -56,12 +56,12 @@ def as_ascii(url):
         before, query, after = _as_browsers_read(url).partition("?")
         parts = urlsplit(before)
         if parts.scheme not in PORTS or not parts.hostname or parts.port == 0:
-            raise FetchError(f"{url[:200]!r} is no address: it should begin with http:// or https://.")
+            raise FetchError(f"{url[:200]!r} is not a valid URL: it should begin with http:// or https://.")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else _ascii_host(parts.hostname)
         port = f":{parts.port}" if parts.port not in (None, PORTS[parts.scheme]) else ""
         return f"{parts.scheme}://{host}{port}{_quoted(parts.path or '/')}{query}{_quoted(after)}"
     except ValueError as error:  # an invalid port, IPv6 address or host
-        raise FetchError(f"{url[:200]!r} is no address that can be fetched: {error}.") from None
+        raise FetchError(f"{url[:200]!r} is not a valid URL: {error}.") from None
 
 
 def redirect_target(url, location):

@@ -20,8 +20,8 @@ def split_groups(labels, draws, groups, share=VALID_SHARE):
     labels, draws (see `draw`), groups: one value per photo.
 
     A group is for validation if one of its photos draws less than `share`. Adding photos only enlarges and joins
-    groups, so it moves no photo from validation to training. The price: a group of n photos is for validation with
-    probability 1 - (1 - share)^n. No rule that knows only the photos of today can keep the promise with less.
+    groups, so it moves no photo from validation to training. As a consequence, a group of n photos is for validation
+    with probability 1 - (1 - share)^n. No rule that does not know future photos can have a lower probability.
 
     Two exceptions give every label what training needs. They concern labels with few photos or groups, and they alone
     can move a photo from validation to training when photos are added:
@@ -88,7 +88,8 @@ def in_words(groups, leaks):
     number = int((sizes > 1).sum())
     if not number:
         return "No photo has a duplicate, so no validation photo has one in training."
+    groups = "1 group" if number == 1 else f"{number} groups"
     return (
-        f"{sizes[sizes > 1].sum()} photos are in {number} group(s) of duplicates. Each group is on one side; a random "
-        f"split would have leaked {leaks} photo(s): validation photos with a duplicate in training."
+        f"{sizes[sizes > 1].sum()} photos are in {groups} of duplicates, and each group is on one side of the split. "
+        f"Validation photos that a random split would have leaked, because a duplicate is in training: {leaks}."
     )

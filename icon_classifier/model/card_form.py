@@ -75,7 +75,7 @@ _JSON_TYPES = {
 }
 TEMPERATURE = {"temperature": NUMBER, "after": NUMBER}
 AUROC = {"auroc": NUMBER, "interval": PAIR, "others": int, "refused": int}
-KEPT = {"kept": int, "share": NUMBER, "share_interval": PAIR}
+OOD_SHARE = {"kept": int, "share": NUMBER, "share_interval": PAIR}
 REASON = {"reason": str}
 LABEL = {"photos": int, "predicted": int, "right": int, "recall": PAIR, "precision": PAIR}
 CURVE_POINT = {"photos": int, "subsets": int, "rate": NUMBER, "interval": PAIR}
@@ -142,7 +142,7 @@ def _check_figures(figures):
     if calibration := figures.get("calibration"):
         check_form(calibration, TEMPERATURE if "after" in calibration else REASON, "figures.calibration")
     if ood := figures.get("ood"):
-        form = REASON if "reason" in ood else KEPT
+        form = REASON if "reason" in ood else OOD_SHARE
         check_form(ood, {**form, **(AUROC if "auroc" in ood else {})}, "figures.ood")
 
 

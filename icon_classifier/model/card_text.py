@@ -77,14 +77,14 @@ def duration_in_words(seconds):
 
 
 def error_in_words(error):
-    """Return an `error_figure` as "1 of 180 (0.6%, with 95 % confidence between 0.1% and 3.1%)"."""
+    """Return an `error_figure` as "1 of 180 (0.6%, with 95% confidence between 0.1% and 3.1%)"."""
     low, high = error["interval"]
-    confidence = f"with 95 % confidence between {low:.1%} and {high:.1%}"
+    confidence = f"with 95% confidence between {low:.1%} and {high:.1%}"
     return f"{error['errors']} of {error['photos']} ({error['rate']:.1%}, {confidence})"
 
 
 def share_in_words(count, total, interval):
-    """Return a share as "18 of 20 (90%, between 70% and 97%)"; `interval` is its 95 % interval."""
+    """Return a share as "18 of 20 (90%, between 70% and 97%)"; `interval` is its 95% interval."""
     if not total:
         return "0 of 0"
     low, high = interval
@@ -126,7 +126,7 @@ def _weakest_label_in_words(per_label):
 
 
 def _per_label_table(per_label):
-    """Yield the rows of a Markdown table of recall and precision per label, with 95 % intervals."""
+    """Yield the rows of a Markdown table of recall and precision per label, with 95% intervals."""
     yield "| label | recall: recognized, of its photos | precision: correct, of its predictions |"
     yield "|---|---|---|"
     for label, figure in per_label.items():
@@ -145,7 +145,7 @@ def learning_curve_in_words(curve):
     measured = (
         f"Trained on {half['photos']} photos, a linear head on {_features_in_words(curve)} has an error of "
         f"{half['rate']:.1%}, trained on {whole['photos']} photos {whole['rate']:.1%}, measured on {curve['photos']} "
-        f"photos that it was not trained on. The difference is {100 * curve['gain']:.1f} percentage points, with 95 % "
+        f"photos that it was not trained on. The difference is {100 * curve['gain']:.1f} percentage points, with 95% "
         f"confidence between {100 * low:.1f} and {100 * high:.1f}."
     )
     if low > 0:
@@ -180,14 +180,14 @@ def _ood_in_words(figures):
         return f"It cannot detect pictures of something else: {figures['reason']}."
     low, high = figures["share_interval"]
     kept = (
-        f"It accepts about {figures['share']:.0%} of new pictures of its labels (with 95 % confidence between "
+        f"It accepts about {figures['share']:.0%} of new pictures of its labels (with 95% confidence between "
         f"{low:.0%} and {high:.0%}, from {figures['photos']} validation photos)"
     )
     if "auroc" not in figures:
         return f"{kept}. How well it detects pictures of something else was not measured."
     low, high = figures["interval"]
     detected = f"It detected {figures['refused']} of {figures['others']} pictures of something else"
-    return f"{kept}. {detected} (AUROC {figures['auroc']:.3f}, with 95 % confidence between {low:.3f} and {high:.3f})."
+    return f"{kept}. {detected} (AUROC {figures['auroc']:.3f}, with 95% confidence between {low:.3f} and {high:.3f})."
 
 
 def onnx_in_words(onnx):

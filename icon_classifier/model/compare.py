@@ -9,7 +9,7 @@ from ..errors import IconClassifierError
 from .card_text import error_in_words
 from .statistics import mcnemar, newcombe_interval
 
-SIGNIFICANCE_LEVEL = 0.05  # p-values below it count as a difference; it corresponds to 95 % intervals
+SIGNIFICANCE_LEVEL = 0.05  # p-values below it count as a difference; it corresponds to 95% intervals
 
 
 class CompareError(IconClassifierError, ValueError):
@@ -22,7 +22,7 @@ class Comparison:
 
     differ: True if the difference is significant.
     difference: the error rate of a minus that of b.
-    interval: Newcombe's 95 % interval of `difference`, if the models were measured on different photos.
+    interval: Newcombe's 95% interval of `difference`, if the models were measured on different photos.
     p_value: of McNemar's exact test, if both models were measured on the same photos.
     only_a, only_b: the numbers of these photos that only a misclassified, and only b.
     """
@@ -111,7 +111,7 @@ def _compare_samples(a, b, basis):
     differ = low > 0 or high < 0
     sentence = (
         f"{_verdict(differ, high < 0)} a is wrong on {error_in_words(a)}, b on {error_in_words(b)}; the difference is "
-        f"{_points(a['rate'] - b['rate'])} percentage points, with 95 % confidence between {_points(low)} and "
+        f"{_points(a['rate'] - b['rate'])} percentage points, with 95% confidence between {_points(low)} and "
         f"{_points(high)}. {basis}, so the interval covers the choice of both samples."
     )
     return Comparison(differ, a["rate"] - b["rate"], sentence, interval=(low, high))

@@ -90,7 +90,8 @@ class Network(nn.Module):
         (2022), for the first neighbour.
         """
         found = [similarities(*pair) for pair in zip(layers, self.ood_detector["layers"], strict=True)]
-        length, lengths = layers[0].norm(dim=1, keepdim=True), self.ood_detector["layers"][0]["lengths"]
+        length = layers[0].norm(dim=1, keepdim=True)
+        lengths = self.ood_detector["layers"][0]["lengths"]
         squares = length**2 + lengths**2 - 2 * length * lengths * found[0]
         nearest = [1 - cosines.max(1).values for cosines in found]
         return torch.stack([*nearest, squares.clamp(min=0).min(1).values.sqrt()], 1)

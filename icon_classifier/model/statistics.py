@@ -2,11 +2,11 @@
 
 from math import comb
 
-Z95 = 1.959964  # the 97.5 % point of the normal distribution: 95 % lie between -Z95 and Z95
+Z95 = 1.959964  # the 97.5% point of the normal distribution: 95% lie between -Z95 and Z95
 
 
 def wilson_interval(count, total):
-    """Return the 95 % interval [low, high] of the share `count` / `total`; [0, 1] if `total` is 0.
+    """Return the 95% interval [low, high] of the share `count` / `total`; [0, 1] if `total` is 0.
 
     Wilson's interval ("Probable inference, the law of succession, and statistical inference", 1927) also holds for
     a `count` of 0 and for a small `total`. `count` may be a mean of several counts.
@@ -22,7 +22,7 @@ def wilson_interval(count, total):
 
 
 def error_figure(errors, photos):
-    """Return an error rate and its basis: a dict of `errors`, `photos`, `rate` and its 95 % `interval` (Wilson's).
+    """Return an error rate and its basis: a dict of `errors`, `photos`, `rate` and its 95% `interval` (Wilson's).
 
     Raises ValueError unless 0 <= errors <= photos and photos > 0.
     """
@@ -36,7 +36,7 @@ def label_figures(targets, predictions, labels):
 
     targets, predictions: the index of the actual and of the predicted label in `labels`, per photo.
     The dict of a label holds the number of its `photos`, the number `predicted` as this label, the number `right` of
-    both, and the 95 % Wilson intervals of `recall` (right / photos) and `precision` (right / predicted).
+    both, and the 95% Wilson intervals of `recall` (right / photos) and `precision` (right / predicted).
     """
     pairs = [(int(target), int(prediction)) for target, prediction in zip(targets, predictions, strict=True)]
     found = {}
@@ -55,7 +55,7 @@ def label_figures(targets, predictions, labels):
 
 
 def auroc_interval(auroc, negatives, positives):
-    """Return the 95 % confidence interval [low, high] of an AUROC.
+    """Return the 95% confidence interval [low, high] of an AUROC.
 
     negatives, positives: the numbers of examples of each class on which it was measured. The standard error is that
     of Hanley and McNeil, "The meaning and use of the area under a ROC curve" (1982).
@@ -68,7 +68,7 @@ def auroc_interval(auroc, negatives, positives):
 
 
 def newcombe_interval(a, b):
-    """Return the 95 % interval [low, high] of a's rate minus b's, for two `error_figure`s of independent samples.
+    """Return the 95% interval [low, high] of a's rate minus b's, for two `error_figure`s of independent samples.
 
     Method 10 of Newcombe ("Interval estimation for the difference between independent proportions", 1998), which
     combines the two Wilson intervals.
@@ -93,14 +93,16 @@ def mcnemar(only_a, only_b):
 
 
 def paired_interval(differences, spread=0.0):
-    """Return the mean of `differences` and its 95 % interval: (mean, [low, high]).
+    """Return the mean of `differences` and its 95% interval: (mean, [low, high]).
 
     differences: the difference between two error rates per photo, between -1 and 1.
     spread: the variance of the mean from other sources than the photos, such as the choice of training photos.
     The interval adds half a photo to each cell of the paired table (Agresti and Min, "Simple improved confidence
     intervals for comparing matched proportions", 2005), so it is not empty if no photo differs.
     """
-    total, squares, photos = sum(differences), sum(d * d for d in differences) + 1, len(differences) + 2
+    total = sum(differences)
+    squares = sum(d * d for d in differences) + 1
+    photos = len(differences) + 2
     centre = total / photos
     half = Z95 * ((squares / photos - centre**2) / photos + spread) ** 0.5
     return total / len(differences), [max(-1.0, centre - half), min(1.0, centre + half)]

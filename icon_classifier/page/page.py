@@ -1,4 +1,4 @@
-"""The page's widgets, and what happens when a visitor uses them."""
+"""Define the widgets of the page, and respond when a visitor uses them."""
 
 import base64
 import io
@@ -122,7 +122,7 @@ class IconPage:
         if "begin" in message:
             self._begin(int(message["begin"]))
         elif "name" in message:
-            self._take(Upload(str(message["name"]), str(message["address"])), buffers)
+            self._add_image(Upload(str(message["name"]), str(message["address"])), buffers)
         else:
             self._say(NO_FILE)
 
@@ -132,14 +132,14 @@ class IconPage:
         for each in self._uploads:
             each.widget.close()
         self._uploads = []
-        self._coming = min(number, self.upload.most)
+        self._coming = min(number, self.upload.max_images)
         self.table.rows = []
         self.look.layout.display = "none"  # until there is a heatmap to show
         self.look.value = False
         left = number - self._coming
         self._say(f"This page takes {self._coming} pictures at a time; {left} were left out." if left else "")
 
-    def _take(self, new, buffers):
+    def _add_image(self, new, buffers):
         if len(self._uploads) == self._coming:  # upload.js never sends more than it announced
             return
 
@@ -148,10 +148,10 @@ class IconPage:
                 raise ImageError("This file could not be read. If it is a folder, choose the pictures in it.")
             if sum(len(each.content) for each in self._uploads) + len(buffers[0]) > MAX_UPLOAD_BYTES:
                 raise ImageError("These pictures are too large together. Choose fewer at a time.")
-            open_image(buffers[0], longest=THUMBNAIL, most=MAX_PIXELS)
+            open_image(buffers[0], max_side=THUMBNAIL, max_pixels=MAX_PIXELS)
             new.content = bytes(buffers[0])
 
-        self._kindly(check, new)
+        self._report_errors(check, new)
         new.draw()
         self._uploads.append(new)
         if len(self._uploads) == self._coming:
@@ -173,7 +173,7 @@ class IconPage:
         for number, each in enumerate(waiting, 1):
             self.note.value = f'<span class="icon-busy">Classifying picture {number} of {len(waiting)} …</span>'
             each.problem = ""
-            self._kindly(lambda each=each: self._predict(each), each)
+            self._report_errors(lambda each=each: self._predict(each), each)
             each.draw()
         if waiting:
             several = len(self._uploads) > 1
@@ -193,11 +193,11 @@ class IconPage:
         """Show the images again, with their heatmaps if the checkbox is ticked."""
         for each in self._uploads:
             if each.prediction and each.prediction.heatmap is not None:
-                self._kindly(lambda each=each: each.draw(self._heated(each) if self.look.value else None), each)
+                self._report_errors(lambda each=each: each.draw(self._heated(each) if self.look.value else None), each)
 
     def _heated(self, each):
         """Return a data URL of the image with its heatmap over it."""
-        image = open_image(each.content, longest=THUMBNAIL)
+        image = open_image(each.content, max_side=THUMBNAIL)
         jpeg = io.BytesIO()
         overlaid = overlay_heatmap(image, each.prediction.heatmap, self.classifier.card.preprocessing)
         overlaid.save(jpeg, "JPEG", quality=85)
@@ -211,7 +211,7 @@ class IconPage:
         self.upload.said = words
         self.note.value = escape(words)
 
-    def _kindly(self, action, about):
+    def _report_errors(self, action, about):
         """Run `action`. Show an exception as a sentence beside the image `about`, and log an unexpected one."""
         try:
             with decode_lock():

@@ -15,7 +15,7 @@ def in_a_sentence(prediction, detects_ood=True):
     if prediction.is_ood:
         return f"This is probably none of them; {prediction.label} is only the closest label. {prediction.reason}"
     if not detects_ood or prediction.is_ood is None:
-        return f"Most like {prediction.label}, of the {len(prediction.probabilities)} labels that this model knows."
+        return f"{prediction.label} is the closest of the model's {len(prediction.probabilities)} labels."
     return f"{next(words for least, words in CERTAINTY if prediction.probability >= least)} {prediction.label}."
 
 

@@ -1,4 +1,4 @@
-"""The table of predictions."""
+"""Define the widget that shows the predictions in a table."""
 
 from pathlib import Path
 

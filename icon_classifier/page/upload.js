@@ -61,7 +61,7 @@ function render({ model, el, reduce = smaller }) {
     if (!files.length) return model.send({ nothing: true });
     const run = ++latest;
     const begun = Date.now();
-    const taken = [...files].slice(0, model.get("most"));
+    const taken = [...files].slice(0, model.get("max_images"));
     shown.forEach(URL.revokeObjectURL);
     shown = [];
     model.send({ begin: files.length });

@@ -1,4 +1,4 @@
-"""The widget with which a visitor uploads images."""
+"""Define the widget with which a visitor uploads images."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ class Photos(anywidget.AnyWidget):
     - {"nothing": True}: the visitor dropped or pasted something without a file.
 
     examples: dicts with a `name` and the bytes of an image as `content`.
-    most: the maximum number of images at a time; the browser sends no more.
+    max_images: the maximum number of images at a time; the browser sends no more.
     said: the text that screen readers read aloud.
     """
 
     _esm = Path(__file__).with_name("upload.js")
     _css = Path(__file__).with_name("page.css")  # of all parts, because a page without this widget has no use
     examples = traitlets.List().tag(sync=True)
-    most = traitlets.Int(20).tag(sync=True)
+    max_images = traitlets.Int(20).tag(sync=True)
     said = traitlets.Unicode().tag(sync=True)

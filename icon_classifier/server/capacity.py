@@ -71,7 +71,7 @@ def raise_file_limit():
 def max_kernels(report, available=None):
     """Return the number of kernels that memory and open files allow; at least 1.
 
-    report: what `fork_server.warm_up` returned, or None if kernels are not forked.
+    report: what `fork_server.load_shared` returned, or None if kernels are not forked.
     available: bytes of memory; None for `memory_limit()`.
     """
     forked, plain = KERNEL_MEMORY["fastai" if report and report["heavy"] else "onnxruntime"]
@@ -91,8 +91,8 @@ def _lines(path):
 def return_freed_memory():
     """Let glibc's allocator return memory to the system when it is freed, as far as it can be told to.
 
-    An arena per thread keeps the memory that the thread once needed. By default, the size from which an allocation has
-    a mapping of its own also grows up to 32 MB, so that large messages leave gaps between what is still in use.
+    An arena per thread keeps the memory that the thread once needed. glibc also raises M_MMAP_THRESHOLD dynamically, up
+    to 32 MB, which fragments the heap. See mallopt(3).
     """
     call_allocator("mallopt", -8, 1)  # M_ARENA_MAX
     call_allocator("mallopt", -3, MB)  # M_MMAP_THRESHOLD

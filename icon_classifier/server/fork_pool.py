@@ -28,7 +28,7 @@ class ForkServerClient:
     """A fork server and the socket to it. The methods block.
 
     exports: the paths of the exports that the fork server loads before it is ready.
-    report: what `fork_server.warm_up` returned, once the fork server is ready.
+    report: what `fork_server.load_shared` returned, once the fork server is ready.
     """
 
     def __init__(self, exports):

@@ -33,7 +33,7 @@ def main(channel, exports):
     """Load the exports at the paths `exports`, report over the socket `channel`, and fork kernels until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the web server handles Ctrl-C
     try:
-        report = warm_up(exports)
+        report = load_shared(exports)
     except BaseException as error:
         with suppress(ConnectionError):
             channel.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
@@ -43,7 +43,7 @@ def main(channel, exports):
         serve(channel)
 
 
-def warm_up(exports):
+def load_shared(exports):
     """Load what the kernels share, and return the report for the web server. Raises RuntimeError if forking is unsafe.
 
     The report is a dict: `problems`, a sentence per export that could not be loaded; `heavy`, whether PyTorch is

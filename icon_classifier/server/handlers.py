@@ -92,7 +92,8 @@ class PageHandler(TornadoVoilaHandler):
             return self.redirect_to_file(path)  # an image beside the notebook
         self._check_exists(path)
         if static_only():
-            return self.redirect(self._static_address()) if self._static_address() else self._send_message(*NO_SITE)
+            address = self._static_address()
+            return self.redirect(address) if address else self._send_message(*NO_SITE)
         if "text/html" in self.request.headers.get("Accept", ""):
             self._sending = asyncio.current_task()
             return await super().get(path)

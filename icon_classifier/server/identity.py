@@ -17,10 +17,9 @@ class VisitorIdentityProvider(IdentityProvider):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        voila = self.parent  # it builds addresses by appending to these two, so both should begin and end with a slash
-        voila.base_url, voila.server_url = (
-            re.sub("/+", "/", f"/{url}/") for url in (voila.base_url, voila.server_url or voila.base_url)
-        )
+        voila = self.parent  # it builds addresses by appending to these two
+        voila.base_url = _with_slashes(voila.base_url)
+        voila.server_url = _with_slashes(voila.server_url or voila.base_url)
 
     async def get_user(self, handler):
         """Return the visitor. Raises HTTP error 403 for a cross-site request that changes something (CSRF).
@@ -40,6 +39,12 @@ class VisitorIdentityProvider(IdentityProvider):
     def get_handlers(self):
         """Return the page's handlers, which Voila inserts before its own.
 
-        A standalone Voila loads no server extensions, so this is the only hook for handlers.
+        A standalone Voila loads no server extensions. Overriding `Voila.init_handlers` needs an application of our own,
+        in place of the command `voila`; a configuration file can reach only this hook.
         """
         return page_handlers(self.parent)
+
+
+def _with_slashes(path):
+    """Return the path of a URL with a single slash at its beginning, at its end, and between its parts."""
+    return re.sub("/+", "/", f"/{path}/")

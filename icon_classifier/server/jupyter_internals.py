@@ -1,6 +1,6 @@
 """Access the private attributes of Jupyter on which the server relies."""
 
-# Check each one when jupyter_server or jupyter_client changes. Read or replaced here:
+# Check each one when jupyter_server, jupyter_client, Voila, ipykernel or tornado changes. Read or replaced here:
 #
 # - `MappingKernelManager._kernel_connections`: {kernel id: number of WebSockets}, counted by `notify_connect` and
 #   `notify_disconnect`. Without it, connections to a kernel are not limited, and abandoned kernels are not ended.
@@ -13,6 +13,15 @@
 #
 # - `AsyncKernelManager._async_pre_start_kernel`, which creates the provisioner if there is none yet.
 # - `MappingKernelManager._handle_kernel_died`, which is called with a kernel's id when its process has ended.
+#
+# Used elsewhere:
+#
+# - shell_channel.py: jupyter_client's `AsyncZMQSocketChannel._recv`, which receives a message that has arrived.
+# - websocket.py: skips `VoilaKernelWebsocketHandler.write_message` and calls that of the class above it; the types of
+#   messages that Voila's method drops are repeated in `handle_outgoing_message`.
+# - static_page.py: tornado's `RequestHandler._reason`, the phrase of an HTTP status.
+# - handlers.py: tornado's `request.connection.stream`, which is closed when the visitor has left.
+# - fork_server.py: `IPKernelApp.parent_handle`, the process whose end ends the kernel.
 #
 # tests/browser/test_serving.py fails if one of them no longer works.
 

@@ -195,9 +195,9 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         """Record a sign of life of the kernel's page, so that the kernel is kept."""
         self._visits.hear(kernel_id)
 
-    def leave(self, page):
-        """Record that a visitor left while the task `page` was sending the page, so that their kernel is ended soon."""
-        self._visits.leave(page)
+    def leave(self, task):
+        """Record that a visitor left while `task` was sending the page, so that their kernel is ended soon."""
+        self._visits.leave(task)
 
     def notify_connect(self, kernel_id):
         super().notify_connect(kernel_id)

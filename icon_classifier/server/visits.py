@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class Visit:
     """The state of a visitor's page."""
 
-    page: asyncio.Task | None  # the task that sends the page; None once the page has been sent
+    sending: asyncio.Task | None  # the task that sends the page; None once the page has been sent
     started: bool = False  # whether the kernel has started
     connected: bool = False  # whether the page ever connected to its kernel
     left: bool = False  # whether the visitor left before the page was sent
@@ -19,24 +19,24 @@ class Visit:
     def hear(self):
         self.heard = time.monotonic()
 
-    def sent(self, _page):
-        self.page = None
+    def sent(self, _task):
+        self.sending = None
         self.hear()
 
     def absent(self):
         """Return the seconds since the last sign of life: 0 while the page is being sent, infinity if they left."""
         if self.left:
             return math.inf
-        return 0 if self.page else time.monotonic() - self.heard
+        return 0 if self.sending else time.monotonic() - self.heard
 
 
 class Visits(dict):
     """The visits by the ids of their kernels. A visit lasts from the request for a kernel until the kernel is ended."""
 
-    def begin(self, kernel_id, page):
-        """Add and return the visit for which the task `page` sends the page."""
-        visit = self[kernel_id] = Visit(page)
-        page.add_done_callback(visit.sent)
+    def begin(self, kernel_id, task):
+        """Add and return the visit for which `task` sends the page."""
+        visit = self[kernel_id] = Visit(task)
+        task.add_done_callback(visit.sent)
         return visit
 
     def hear(self, kernel_id, connected=False):
@@ -45,10 +45,10 @@ class Visits(dict):
             visit.hear()
             visit.connected |= connected
 
-    def leave(self, page):
-        """Record that a visitor left while the task `page` was sending their page."""
+    def leave(self, task):
+        """Record that a visitor left while `task` was sending their page."""
         for visit in self.values():
-            visit.left |= visit.page is page
+            visit.left |= visit.sending is task
 
     def longest_absent(self, seconds):
         """Return the kernel whose page never connected and has been silent longest, for more than `seconds`; or None.

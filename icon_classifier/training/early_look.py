@@ -132,5 +132,5 @@ def show_suspicious(
     axes = plt.subplots(rows, 3, squeeze=False, figsize=(7.5, 3*rows))[1].ravel()
     for ax in axes: ax.axis('off')
     for ax,photo in zip(axes, photos.itertuples()):
-        ax.imshow(open_image(photo.item, longest=256))
+        ax.imshow(open_image(photo.item, max_side=256))
         ax.set_title(f'{photo.label}?\n{photo.predicted}: {photo.probability:.0%}', fontsize=10)

@@ -33,7 +33,7 @@ def reason_of_write_error(
 # %% ../../notebooks/library/04c_failures.ipynb #6218308a
 @contextmanager
 def explain_write_errors(
-    folder:Path # Of the export
+    folder:Path # The folder of the export
 ):
     "Raise `ExportFolderError` if writing into `folder` fails, and remove incomplete files"
     try: yield
@@ -47,7 +47,7 @@ def explain_write_errors(
                             'Make room there, or choose another folder.') from None
 
 def check_export(
-    folder:Path # Of the export; it is created if it does not exist
+    folder:Path # The folder of the export; it is created if it does not exist
 ) -> Path:
     "Raise `ExportFolderError` unless files can be written into `folder`"
     folder = Path(folder)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from fastprogress.fastprogress import progress_bar
 from PIL import Image, ImageDraw, ImageFont
-from ..dataset.follow import arrange, follow
 from ..dataset.datasets import dataset_of, normalize_added, origin_of
 from ..dataset.download import Fetcher
 from ..dataset.layout import SUFFIXES, in_words, is_label
@@ -23,7 +22,8 @@ from ..dataset.labels import LabelError, clean_label, folder_names
 from ..dataset.sources import read_source
 from ..dataset.query import DUCKDUCKGO, Query, SearchError, SearchRefused
 from ..dataset.search import search
-from ..dataset.ingest import list_links, take
+from ..dataset.sync import synchronize, synchronize_searches
+from ..dataset.ingest import ingest, list_links
 from ..errors import IconClassifierError
 from ..images import ImageError, open_image
 
@@ -70,7 +70,7 @@ def count_photos(
     counts = Counter()
     for (_,label),files in found.items(): counts[label] += len(files)
     if len(counts) < 2: raise PhotosError(
-        f'{photos} holds {len(counts)} folder(s) of photos, and a classifier needs at least two labels. Add a folder.')
+        f'A classifier needs at least two labels, with one folder of photos each. Folders in {photos}: {len(counts)}.')
     _check_enough(photos, found, counts)
     return dict(counts)
 
@@ -97,7 +97,7 @@ def unchecked(
 # %% ../../notebooks/library/01_gather.ipynb #5d8ed8ab
 def _thumbnail(file, side):
     "Return the image in `file`, at most `side` pixels large, or a red square if it cannot be opened"
-    try: return open_image(file, longest=side)
+    try: return open_image(file, max_side=side)
     except ImageError: return Image.new('RGB', (side, side), 'crimson') # cleaning excludes the file
 
 def _typed_labels(photos):
@@ -129,16 +129,16 @@ def contact_sheet(
     return sheet
 
 # %% ../../notebooks/library/01_gather.ipynb #6f2294d8
-def _take(
+def _ingest_with_progress(
     manifest:Manifest, # Of the dataset
     label:str,         # As it is shown
     folder:str,        # Where its photos go
     rows:list,         # The manifest's rows that have no photo yet
-    arrivals           # (url, what came), see `take`
+    arrivals           # (url, what came), see `ingest`
 ):
-    "Take what arrives, with a progress bar"
+    "Ingest what arrives, and show a progress bar"
     if not rows: return
-    bar = progress_bar(take(manifest, folder, rows, arrivals), total=len(rows), leave=False)
+    bar = progress_bar(ingest(manifest, folder, rows, arrivals), total=len(rows), leave=False)
     bar.comment = label
     for _ in bar: pass
 
@@ -209,14 +209,14 @@ def gather(
     queries = _queries(
         labels, per_label, licence=licence, safe=safe, endpoint=endpoint, seconds=seconds, **filters)
     manifest = Manifest(photos)
-    arrange(manifest, {label: str(query) for label,query in queries.items()})
+    synchronize_searches(manifest, {label: str(query) for label,query in queries.items()})
     folders = folder_names(queries, manifest.folders())
     counts = {}
     with Fetcher(allow_hosts) as fetcher:
         for label,query in queries.items():
             note = _search(manifest, label, query)
             rows = [r for r in _found(manifest, label, query) if r['decision'] in OPEN]
-            _take(manifest, label, folders[label], rows, fetcher.fetch_images([r['url'] for r in rows]))
+            _ingest_with_progress(manifest, label, folders[label], rows, fetcher.fetch_images([r['url'] for r in rows]))
             rows = [r for r in manifest.rows if asked(r)==label and r['url'] and r['decision'] != WITHDRAWN]
             counts[label] = _report(manifest, label, rows, note)
     _normalize(manifest)
@@ -245,8 +245,8 @@ def _read(
 def _in_place(photos):
     "Normalize a dataset that is its own source, and return its photos by label"
     if not is_dataset(photos): raise SourceError(
-        f'{photos} holds the photos already, and cannot be the dataset too. Name another folder for the dataset; '
-        'yours stays as it is.')
+        f'{photos} is the folder of your photos, so it cannot be the dataset as well. Choose another folder for the '
+        'dataset; your folder stays as it is.')
     _normalize(Manifest(photos))
     counts = Counter()
     for (_,label),files in find_photos(photos).items(): counts[label] += len(files)
@@ -267,7 +267,7 @@ def _fill(manifest, origin, label, folder, rows, links, fetcher):
     missing = [r for r in rows if r['decision'] in OPEN and r['origin']==origin]
     local = [(r['url'], reads[r['url']]) for r in missing if reads[r['url']]]
     remote = [r['url'] for r in missing if not reads[r['url']]]
-    _take(manifest, label, folder, missing, local or fetcher.fetch_images(remote))
+    _ingest_with_progress(manifest, label, folder, missing, local or fetcher.fetch_images(remote))
     return rows
 
 def _say_others(manifest, origin):
@@ -291,7 +291,7 @@ def gather_from(
     manifest = Manifest(photos)
     names = folder_names(dict.fromkeys(label for _,label in groups), manifest.folders())
     folders = {(split,label): f'{split}/{names[label]}'.lstrip('/') for split,label in groups}
-    follow(manifest, origin, [link for links in groups.values() for link in links], folders)
+    synchronize(manifest, origin, [link for links in groups.values() for link in links], folders)
     rows = _by_label(manifest, origin)
     counts = Counter()
     with Fetcher(allow_hosts) as fetcher:

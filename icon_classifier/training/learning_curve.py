@@ -78,7 +78,7 @@ def plot_learning_curve(
     curve:dict, # From `learning_curve`
     ax=None     # Matplotlib axes; None: new ones
 ):
-    "Plot the error by the number of training photos, with 95 % intervals; the expected error is dotted"
+    "Plot the error by the number of training photos, with 95% intervals; the expected error is dotted"
     ax = ax or plt.subplots(figsize=(4, 3))[1]
     x,y = [[point[key] for point in curve['points']] for key in ('photos', 'rate')]
     low,high = zip(*[point['interval'] for point in curve['points']])

@@ -21,7 +21,7 @@ from .split import present
 def auroc_figure(
     photos, # OOD scores of images of the labels
     others  # OOD scores of images of other things
-) -> dict: # `auroc`, its 95 % `interval`, and the numbers of images, `photos` and `others`
+) -> dict: # `auroc`, its 95% `interval`, and the numbers of images, `photos` and `others`
     "Measure how well an OOD score separates two sets of images; the interval is Hanley's and McNeil's (1982)"
     n,m = len(photos),len(others)
     auroc = float(roc_auc_score(np.r_[np.zeros(n), np.ones(m)], np.r_[photos, others]))
@@ -86,7 +86,7 @@ def fit_ood_detector(
     threshold,kept = fit_threshold(scores)
     figures.update(kept)
     if others is not None:
-        odd = network.ood_score(layers_and_scores(learn, others)[0])
-        figures.update(auroc_figure(scores, odd), refused=int((odd > threshold).sum()))
+        other_scores = network.ood_score(layers_and_scores(learn, others)[0])
+        figures.update(auroc_figure(scores, other_scores), refused=int((other_scores > threshold).sum()))
     learn.ood_detector = dict(detector, threshold=threshold)
     return figures

@@ -97,8 +97,8 @@ class Resume(Callback):
     "Write a checkpoint after each epoch, and continue an interrupted run with the same settings"
     order = 75 # after the Recorder, whose values are part of the checkpoint
     def __init__(self,
-        folder:Path, # Of the export; gets checkpoint.pth, which `finish_export` removes
-        **settings   # Of the run; a checkpoint is only used if it has the same ones
+        folder:Path, # The folder of the export; gets checkpoint.pth, which `finish_export` removes
+        **settings   # The settings of the run; a checkpoint is used only if it has the same ones
     ):
         self.checkpoint = Path(folder)/CHECKPOINT
         self.settings = settings

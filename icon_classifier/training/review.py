@@ -27,7 +27,7 @@ def _below(photos, items):
 
 def review_grid(
     photos:Path,                  # The dataset
-    findings:list=(),             # Of the checks
+    findings:list=(),             # From the checks
     features:FrozenFeatures=None  # Of all photos; without them, approved photos are not compared with others
 ) -> ReviewGrid:
     "Show the photos of a dataset, the most suspicious first, to keep, exclude or relabel them"
@@ -57,7 +57,7 @@ def prediction_findings(
 
 def _error_findings(photos, found):
     "Return a `Finding` per misclassified photo of `found`, from `_predict`"
-    return [Finding('misclassified', file, true, p, f'The model predicts {predicted} ({p:.0%}).'.replace('%', ' %'),
+    return [Finding('misclassified', file, true, p, f'The model predicts {predicted} ({p:.0%}).',
                     suggested=RELABEL, other_label=predicted)
             for file,(_,true,predicted,p,_) in zip(_below(photos, [f[0] for f in found]), found) if true != predicted]
 
@@ -65,7 +65,7 @@ def _error_findings(photos, found):
 def review_predictions(
     learn:Learner,                # A trained learner
     photos:Path,                  # The dataset
-    findings:list=(),             # Of the checks
+    findings:list=(),             # From the checks
     features:FrozenFeatures=None  # See `review_grid`
 ) -> VBox: # Its children are a `ConfusionMatrix` and a `ReviewGrid`
     "Show a confusion matrix whose cells open the review, below it, on exactly their photos"

@@ -48,7 +48,7 @@ def show_findings(
     for ax in axes.ravel(): ax.axis('off')
     for pair,found in zip(axes, findings):
         for ax,file in zip(pair, (found.file, found.evidence)):
-            try: ax.imshow(open_image(Path(photos)/file, longest=256))
+            try: ax.imshow(open_image(Path(photos)/file, max_side=256))
             except (ImageError, OSError): continue # a broken file, or no evidence
             ax.set_title(Path(file).parent.name, fontsize=9)
 

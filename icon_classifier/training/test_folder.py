@@ -59,7 +59,7 @@ def measure_test(
 def per_label_table(
     card # A `Card`
 ) -> pd.DataFrame: # A row per label
-    "Return recall and precision per label as text, with 95 % intervals"
+    "Return recall and precision per label as text, with 95% intervals"
     rows = {}
     for label,f in card.figures['per_label'].items():
         rows[label] = {

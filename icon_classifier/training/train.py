@@ -31,7 +31,7 @@ from .gather import count_photos, fit_batch_size, gather_from, split_of_its_own
 from .learning_curve import learning_curve
 from .ood import fit_ood_detector
 from .resume import Resume
-from .sample import OTHERS, UNSEEN, correct_planted, make_sample, write_icons
+from .sample import OTHERS, VALID_FAMILIES, correct_planted, make_sample, write_icons
 from .timing import Timing
 from .weights import pretrained_weights
 
@@ -95,7 +95,7 @@ def _gather(source, photos, per_label):
         make_sample(photos, per_label or 150)
         correct_planted(photos) # nobody reviews the photos of a command
     elif Path(source).exists(): gather_from(source, photos, per_label)
-    else: raise SourceError(f'There is no file or folder {source}.')
+    else: raise SourceError(f'There is no file or folder {source}. Check the path.')
     files = get_image_files(photos)
     failed = verify_images(files)
     exclude(photos, failed)
@@ -156,7 +156,7 @@ def _export(learn, export, photos, others, **training):
     source = training['source']
     if source == 'sample' and not others:
         others = photos.parent/'.others'
-        write_icons(others, OTHERS, UNSEEN, per_label=18)
+        write_icons(others, OTHERS, VALID_FAMILIES, per_label=18)
     with explain_broken_photos(learn.dls):
         calibration = calibrate(learn)
         ood = fit_ood_detector(learn, get_image_files(others) if others else None)

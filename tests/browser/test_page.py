@@ -251,7 +251,7 @@ def test_files_of_forty_megabytes(page, drawing, tmp_path):
     upload(page, tmp_path / "star.bmp", tmp_path / "film.mp4")
     press(page)
     expect(prediction(page)).to_contain_text("Prediction: star")
-    expect(page.locator(".icon-problem")).to_contain_text("not a picture in a supported format")
+    expect(page.locator(".icon-problem")).to_contain_text("not an image in a supported format")
     assert max(sizes) < 9_000_000
 
 
@@ -318,7 +318,7 @@ def test_several_pictures_and_a_table_to_copy(visitor, drawing, tmp_path):
     expect(page.get_by_role("button", name="Classify Icon")).to_be_focused()  # a widget stays inside its own element
     problems = page.locator(".icon-problem")
     expect(problems).to_have_count(4)  # before any button is pressed
-    for number, words in enumerate(["damaged or incomplete", "HEIC", "empty", "not a picture"]):
+    for number, words in enumerate(["damaged or incomplete", "HEIC", "empty", "not an image"]):
         expect(problems.nth(number)).to_contain_text(words)
     press(page)
     expect(prediction(page)).to_have_count(2)
@@ -330,7 +330,7 @@ def test_several_pictures_and_a_table_to_copy(visitor, drawing, tmp_path):
     rows = [line.split("\t") for line in page.evaluate("navigator.clipboard.readText()").strip().splitlines()]
     assert rows[0] == ["Picture", "Prediction", "Probability", "Remark"] and len(rows) == 7
     assert rows[1][:2] == [drawing("star").name, "star"] and rows[1][2] in prediction(page).nth(0).inner_text()
-    assert rows[5][0] == markup.name and "not a picture" in rows[5][3]
+    assert rows[5][0] == markup.name and "not an image" in rows[5][3]
 
 
 def test_twenty_at_a_time(page, drawing):

@@ -281,9 +281,8 @@ def test_refusals_are_pythons_sentences(page, folder, classifiers):
         expected[name] = re.sub(r"BMP, AVIF or HEIC|BMP or AVIF", "BMP or AVIF", str(refusal.value))
     (folder / "heic").write_bytes(encoded(two_halves(), "HEIF"))  # Chromium cannot decode it, but Python can
     answers = dict(zip([*NOT_IMAGES, "heic"], predict(page, "int8", [*NOT_IMAGES, "heic"], None), strict=True))
-    assert (
-        answers.pop("heic")["problem"] == "HEIC photos are not supported here. Save or share it as JPEG and try again."
-    )
+    heic = "HEIC photos are not supported here. Save or share the photo as JPEG, and try again."
+    assert answers.pop("heic")["problem"] == heic
     assert {name: answer.get("problem") for name, answer in answers.items()} == expected
 
 

@@ -133,7 +133,7 @@ def test_large_files_and_files_that_no_browser_reads(page, drawing, tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"\0\0\0 ftypisom" + bytes(40_000_000))
     Image.open(drawing("star")).convert("RGB").resize((640, 640)).save(tmp_path / "star.heic")
     upload(page, tmp_path / "star.bmp", tmp_path / "film.mp4", tmp_path / "star.heic")
-    expect(page.locator(".icon-problem").nth(0)).to_contain_text("not a picture in a supported format")
+    expect(page.locator(".icon-problem").nth(0)).to_contain_text("not an image in a supported format")
     expect(page.locator(".icon-problem").nth(1)).to_contain_text("HEIC photos are not supported here")
     press(page)
     expect(prediction(page)).to_contain_text("Prediction: star")

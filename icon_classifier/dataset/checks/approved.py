@@ -7,13 +7,13 @@ from .features import centred, nearest
 from .photo import Finding
 
 MIN_APPROVED = 5  # of a label; with fewer, the distances say nothing
-COMPARED = 9  # of the approved photos, the nearest: a photo's distance is the mean of those to them
-MAX_AVERAGED = 4  # nearest photos of its label that a photo's distance is averaged with
-PER_AVERAGED = 15  # photos of a label for each of these; in a small label, more would not be of the same kind
-ROUNDS = 3  # of averaging; with one, a photo in a gap between the approved ones is as suspicious as an impostor
-PENALTY = 3  # of the ridge regression; from 1 to 30, it finds as much
+NEAREST_APPROVED = 9  # a photo's distance is the mean distance to this many approved photos, the nearest ones
+MAX_AVERAGED = 4  # a photo's distance is averaged with those of at most this many nearest photos of its label
+PHOTOS_PER_AVERAGED = 15  # one of these per 15 photos of a label: in a small label, more would show something else
+ROUNDS = 3  # of averaging; after a single one, a photo between two groups of approved ones looks like an impostor
+PENALTY = 3  # of the ridge regression; any value from 1 to 30 finds as many
 MIN_SHARE = 0.25  # of the highest prediction
-HALF_SCORE = 0.1  # the distance above the others' at which the score is 0.5
+HALF_SCORE = 0.1  # the predicted distance above the median at which the score is 0.5
 
 
 class FarFromApproved:
@@ -27,8 +27,8 @@ class FarFromApproved:
       and Fränti, "Neighborhood averaging for improving outlier detectors", 2023). Distances are between centred
       features of length 1 (Wang et al., "SimpleShot", 2019).
     - A ridge regression learns from the features how far each photo's distance is above the median, and so what the
-      farthest photos have in common. A photo is found if its prediction is not small beside the highest, and exceeds
-      those of the approved photos but one, which may be odd.
+      farthest photos have in common. A photo is found if its prediction is at least `MIN_SHARE` of the highest one, and
+      exceeds that of every approved photo but one, which may be unusual.
 
     features: an array (photos, n) of a network, one row per photo. approved: the files that a person has approved.
     """
@@ -53,22 +53,24 @@ class FarFromApproved:
         approved = np.flatnonzero(good)
         if len(approved) < MIN_APPROVED or good.all():
             return
-        distances, beside = nearest(features, features[good], COMPARED)
+        distances, beside = nearest(features, features[good], NEAREST_APPROVED)
         distances = distances.mean(1)
-        distances[good] = nearest(features[good], None, COMPARED)[0].mean(1)  # to the others
+        distances[good] = nearest(features[good], None, NEAREST_APPROVED)[0].mean(1)  # to the others
         distances = _averaged(distances, features)
         base = min(np.median(distances), distances[good].max())  # the second counts if most photos are impostors
         targets = np.maximum(distances - base, 0) ** 2  # squared: the farthest count most
         excess = Ridge(PENALTY).fit(features, targets).predict(features)
-        limit = max(np.sort(excess[good])[-2], MIN_SHARE * excess.max())
+        threshold = max(np.sort(excess[good])[-2], MIN_SHARE * excess.max())
         usual = np.median(distances[good])
-        for i in np.flatnonzero(~good & (excess > limit) & (distances > usual)):
-            photo, other = photos[i], photos[approved[beside[i, 0]]]
+        for i in np.flatnonzero(~good & (excess > threshold) & (distances > usual)):
+            photo = photos[i]
+            other = photos[approved[beside[i, 0]]]
             times = distances[i] / max(usual, 1e-9)  # near 1, or huge if the approved photos are alike: of no use
-            far, than = (f"{times:.1f} times as far", "as") if 1.05 < times < 100 else ("farther", "than")
+            far = f"{times:.1f} times as far" if 1.05 < times < 100 else "farther"
+            than = "as" if 1.05 < times < 100 else "than"
             sentence = (
-                f"It, and what it resembles most, is {far} from the approved photos of {photo.label} {than} these are "
-                f"from each other; the nearest is {other.file}."
+                f"This photo and those that it resembles are {far} from the approved photos of {photo.label} {than} "
+                f"these are from each other. The nearest approved photo is {other.file}."
             )
             above = float(excess[i] ** 0.5)
             yield Finding(self.name, photo.file, photo.label, above / (above + HALF_SCORE), sentence, other.file)
@@ -76,7 +78,7 @@ class FarFromApproved:
 
 def _averaged(distances, features):
     """Return the mean of each photo's distance and those of its nearest photos, `ROUNDS` times."""
-    number = min(MAX_AVERAGED, max(1, len(features) // PER_AVERAGED))
+    number = min(MAX_AVERAGED, max(1, len(features) // PHOTOS_PER_AVERAGED))
     around = np.c_[np.arange(len(features)), nearest(features, None, number)[1]]
     for _ in range(ROUNDS):
         distances = distances[around].mean(1)

@@ -14,8 +14,8 @@ from .photo import EXCLUDE, HASH_SIDE, REVIEW, THUMBNAIL, Finding
 
 BITS = HASH_SIDE**2  # of a perceptual hash
 MAX_DUPLICATE_BITS = 8  # that differ between duplicates; unrelated photographs differ in 22 and more
-# Copies differ less than what follows. What differs more can be another photo of the same scene, or another drawing of
-# the same icon: a person decides.
+# Two photos are certainly copies if they differ by no more than the next four values. If they differ more, they can
+# also be two photos of the same scene, or two drawings of the same icon: a person decides.
 MAX_CERTAIN_BITS = 4
 MIN_CERTAIN_CORRELATION = 0.95
 MAX_CERTAIN_LEVELS = 4  # of 255, between the brightness of two photos
@@ -28,8 +28,8 @@ MIRRORED_SIGNS = np.tile([1, -1], BITS // 2).astype(np.float32)
 MIN_SIMILAR_CORRELATION = 0.98
 MAX_SIMILAR_LEVELS = 8
 MAX_SIMILAR_CONTRAST = 0.15
-UNCERTAIN = 0.1  # what the scores of uncertain duplicates are multiplied by: they come after wrong labels and impostors
-BLOCK = 1024  # photos compared with all others at a time, for the memory's sake
+UNCERTAIN_SCORE_FACTOR = 0.1  # of uncertain duplicates, so that they come after wrong labels and impostors
+BLOCK = 1024  # photos compared with all others at a time, which limits the memory needed
 
 
 class Duplicates:
@@ -179,17 +179,21 @@ def _finding(check, photos, neighbours, kept, i, among, copied=None):
         sentence = f"It shows the same as {beside.file}{mirrored}: {bits} of {BITS} bits differ."
     if among == "other":
         others = sorted({photos[j].label for j in neighbours[i]} - {photo.label})
-        where = " and ".join(others)
-        sentence += f" That is under {where}, so one label is wrong." if where else " Its group has other labels."
+        if len(others) == 1:
+            sentence += f" The copy has the label {others[0]}, so one of the labels is wrong."
+        elif others:
+            sentence += f" Copies have the labels {' and '.join(others)}, so at most one of the labels is right."
+        else:
+            sentence += " Other photos of the group have other labels."
     certain = copied is not None or (among == "other" and are_copies(photo, beside))
     suggested = EXCLUDE if copied is not None else REVIEW
-    score = (1 - bits / BITS) * (1 if certain else UNCERTAIN)
+    score = (1 - bits / BITS) * (1 if certain else UNCERTAIN_SCORE_FACTOR)
     other = beside.label if beside.label != photo.label else ""
     return Finding(check, photo.file, photo.label, score, sentence, beside.file, suggested, other)
 
 
 def are_copies(a, b):
-    """Return whether two duplicates are certainly made from one image. Of mirror images, they are not."""
+    """Return whether two duplicates were certainly made from the same image. For mirror images, this is not certain."""
     if a.sha256 == b.sha256:
         return True
     return (
@@ -200,7 +204,7 @@ def are_copies(a, b):
 
 
 def _is_similar(a, b):
-    """Return whether a person should compare two duplicates. Drawings of one icon in other colours are not worth it."""
+    """Return whether a person should compare two duplicates. Drawings of an icon in different colours are left out."""
     if a.sha256 == b.sha256:
         return True
     correlation = _correlation(a, b)
@@ -210,7 +214,7 @@ def _is_similar(a, b):
 
 
 def _is_mirrored(a, b):
-    """Return whether two duplicates are so only after one is mirrored."""
+    """Return whether two photos are duplicates only after one of them is mirrored."""
     return a.sha256 != b.sha256 and (_bits(a, b) > MAX_DUPLICATE_BITS or _correlation(a, b) < MIN_CORRELATION)
 
 

@@ -1,9 +1,9 @@
-"""What the checks on features share: distances between photos, and the label that a photo resembles."""
+"""Compute distances between the features of photos, for the checks that compare them."""
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-NEIGHBOURS = 3  # nearest photos whose mean distance counts; with one, a single odd photo would vouch for another
+NEIGHBOURS = 3  # nearest photos whose mean distance counts; with one, two unusual photos that are alike look typical
 
 
 def of_length_one(features):

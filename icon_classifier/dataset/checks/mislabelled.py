@@ -41,8 +41,10 @@ class Mislabelled:
         ]  # fmt: skip
 
     def _sentence(self, i, other, own, beside):
-        sentence = f"It resembles {self.labels[other]} ({self.probabilities[i, other]:.0%}) more than its label "
-        sentence += f"({own:.0%}), by a model that was not trained on it."
+        sentence = (
+            f"A model that was not trained on this photo predicts {self.labels[other]} "
+            f"({self.probabilities[i, other]:.0%}), not its label ({own:.0%})."
+        )
         return f"{sentence} The nearest photo of {self.labels[other]} is {beside}." if beside else sentence
 
     def _evidence(self, photos, order, given, predicted):

@@ -34,10 +34,15 @@ class Outliers:
         distances = distances.mean(1)
         typical = np.median(distances)
         deviation = 1.4826 * np.median(abs(distances - typical))  # the standard deviation of a normal distribution
-        limit = typical + MIN_DEVIATIONS * deviation
-        for i in np.flatnonzero(distances > limit):
-            photo, other = photos[members[i]], photos[members[beside[i, 0]]]
-            times = f"{distances[i] / typical:.1f} times as far" if typical else "farther"
-            sentence = f"It is {times} from its nearest photos of {photo.label} as is usual there; the nearest is"
-            score = float(MAX_SCORE * (1 - limit / (2 * distances[i])))
-            yield Finding(self.name, photo.file, photo.label, score, f"{sentence} {other.file}.", other.file)
+        threshold = typical + MIN_DEVIATIONS * deviation
+        for i in np.flatnonzero(distances > threshold):
+            photo = photos[members[i]]
+            other = photos[members[beside[i, 0]]]
+            far = f"{distances[i] / typical:.1f} times as far" if typical else "farther"
+            than = "as" if typical else "than"
+            sentence = (
+                f"It is {far} from the nearest photos of {photo.label} {than} a typical photo of that label. The "
+                f"nearest is {other.file}."
+            )
+            score = float(MAX_SCORE * (1 - threshold / (2 * distances[i])))
+            yield Finding(self.name, photo.file, photo.label, score, sentence, other.file)

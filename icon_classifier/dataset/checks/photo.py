@@ -1,4 +1,4 @@
-"""What the checks need to know of each photo, and what they say of it."""
+"""Read what the checks need to know about each photo, and define their findings."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor

@@ -88,7 +88,7 @@ class Review:
         """Return an `Item` per photo of the dataset, and per excluded one."""
         files = find_images(self.photos)
         rows = Rows(self.manifest)
-        if rows.settle([file for file, *_ in files]):
+        if rows.reconcile([file for file, *_ in files]):
             rows = Rows(self.manifest)
         items = []
         for file, split, _ in files:

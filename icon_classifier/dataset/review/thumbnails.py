@@ -31,7 +31,7 @@ class Thumbnails:
 
     def _make(self, file):
         try:
-            image = open_image((self.photos / file).read_bytes(), longest=SIDE)
+            image = open_image((self.photos / file).read_bytes(), max_side=SIDE)
         except (ImageError, OSError):
             return None
         jpeg = io.BytesIO()

@@ -46,7 +46,7 @@ async function load() {
 
 // Receive images
 
-const upload = new Model({ most: 20, said: "", examples: Object.entries(config.examples).map(example) }, receive);
+const upload = new Model({ max_images: 20, said: "", examples: Object.entries(config.examples).map(example) }, receive);
 const button = new Model({ description: "Classify Icon" }, classify);
 const predictions = new Model({ rows: [] });
 
@@ -64,7 +64,7 @@ function begin(number) {
   part("predictions").replaceChildren();
   for (const each of photos) URL.revokeObjectURL(each.address);
   photos = [];
-  coming = Math.min(number, upload.get("most"));
+  coming = Math.min(number, upload.get("max_images"));
   predictions.set("rows", []);
   showHeatmapSwitch(false);
   const left = number - coming;

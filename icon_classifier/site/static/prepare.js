@@ -12,12 +12,12 @@ const MAX_PIXELS = 64_000_000;
 function checkSize([width, height]) {
   if (Math.min(width, height) < MIN_SIDE) {
     throw new ImageError(
-      `This picture has only ${width} x ${height} pixels. Both sides need at least ${MIN_SIDE} pixels; choose a larger one.`,
+      `This image has only ${width} x ${height} pixels. Both sides need at least ${MIN_SIDE} pixels; choose a larger one.`,
     );
   }
   if (width * height > MAX_PIXELS) {
     throw new ImageError(
-      `This picture has ${width} x ${height} pixels, more than the maximum of ${MAX_PIXELS / 1e6} megapixels. ` +
+      `This image has ${width} x ${height} pixels, more than the maximum of ${MAX_PIXELS / 1e6} megapixels. ` +
         "Make it smaller and try again.",
     );
   }
@@ -51,12 +51,12 @@ async function decode(blob, hasColours, format) {
     });
   } catch (error) {
     if (error instanceof RangeError) throw error; // too little memory
-    throw new ImageError(format === "HEIC" ? HEIC : "This picture is damaged or incomplete. Try another copy of it.");
+    throw new ImageError(format === "HEIC" ? HEIC : "This image is damaged or incomplete. Try another copy of it.");
   }
 }
 
-const UNSUPPORTED = "This is not a picture in a supported format. Use JPEG, PNG, WebP, GIF, BMP or AVIF.";
-const HEIC = "HEIC photos are not supported here. Save or share it as JPEG and try again.";
+const UNSUPPORTED = "This is not an image in a supported format. Use JPEG, PNG, WebP, GIF, BMP or AVIF.";
+const HEIC = "HEIC photos are not supported here. Save or share the photo as JPEG, and try again.";
 
 /** A function that returns a part of what `openImage` returned as RGBA bytes in sRGB, on white where it is transparent. */
 export function reader({ bitmap, convert }) {

@@ -1,7 +1,7 @@
 // Convert colours from an ICC profile to sRGB as images.py does: with LittleCMS's fixed-point arithmetic (its cmsopt.c).
 // This covers profiles of three curves and a matrix, which cameras and displays have, and of grey with one curve.
 
-const SAME = 2; // of 255; a profile that changes every colour by at most this counts as sRGB
+const MAX_SRGB_DIFFERENCE = 2; // of 255; a profile that changes every colour by at most this counts as sRGB
 const ONE = 1 << 14; // 1 in the fixed-point numbers
 
 const float = Math.fround;
@@ -118,7 +118,7 @@ function changesColours(convert) {
   const levels = Array.from({ length: 4096 }, (_, i) => [i >> 8, (i >> 4) & 15, i & 15, 15]).flat();
   const colours = Uint8ClampedArray.from(levels, (level) => 17 * level);
   convert(colours);
-  return colours.some((value, i) => Math.abs(value - 17 * levels[i]) > SAME);
+  return colours.some((value, i) => Math.abs(value - 17 * levels[i]) > MAX_SRGB_DIFFERENCE);
 }
 
 /**

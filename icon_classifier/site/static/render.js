@@ -20,7 +20,7 @@ const percent = (share) => `${fixed(100 * share, 1)}%`;
 /** Return a prediction of the classifier as a sentence. `detectsOod`, `reason`: as in render.py, and of the model. */
 export function inASentence({ label, probability, probabilities, is_ood }, { detectsOod, reason }) {
   if (is_ood) return `This is probably none of them; ${label} is only the closest label. ${reason}`;
-  if (!detectsOod || is_ood === null) return `Most like ${label}, of the ${probabilities.length} labels that this model knows.`;
+  if (!detectsOod || is_ood === null) return `${label} is the closest of the model's ${probabilities.length} labels.`;
   return `${CERTAINTY.find(([least]) => probability >= least)[1]} ${label}.`;
 }
 

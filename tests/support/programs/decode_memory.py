@@ -16,5 +16,5 @@ longest = None if sys.argv[3] == "None" else int(sys.argv[3])
 open_image(Path(sys.argv[2]).read_bytes())
 Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
 before = most("VmRSS")
-open_image(photo, longest=longest)
+open_image(photo, max_side=longest)
 print(most("VmHWM") - before)

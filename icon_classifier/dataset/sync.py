@@ -28,7 +28,7 @@ NOT_ASKED = "Its label or query is no longer asked for."
 NOT_THERE = "It is no longer in the source."
 
 
-def arrange(manifest, wanted):
+def synchronize_searches(manifest, wanted):
     """Exclude photos of searches that are not in `wanted` ({label: query}), and restore those that are.
 
     If the folder of a wanted label was deleted, its rows become open again. Nothing is deleted.
@@ -38,7 +38,8 @@ def arrange(manifest, wanted):
     folders = manifest.folders()
     before = [dict(row) for row in manifest.rows]
     missing = {label for label, folder in folders.items() if not any((p / folder).is_dir() for p in (photos, excluded))}
-    gone, back = set(), set()
+    withdrawn = set()  # labels of which photos were excluded
+    restored = set()
     for row in manifest.rows:
         if not row["query"] or row["decision"] not in (KEPT, WITHDRAWN):
             continue  # from another source, or not a photo
@@ -48,16 +49,17 @@ def arrange(manifest, wanted):
         elif wants and row["decision"] == WITHDRAWN:
             move_photo(excluded / row["file"], photos / row["file"])
             row.update(decision=KEPT, reason="")
-            back.add(row["label"])
+            restored.add(row["label"])
         elif not wants and row["decision"] == KEPT and (photos / row["file"]).exists():
             row.update(decision=WITHDRAWN, reason=NOT_ASKED)
-            gone.add(row["label"])
+            withdrawn.add(row["label"])
     if before != manifest.rows:
         manifest.save()  # before the moves: after an interruption, the rows say which photos are excluded, and why
-    _move_away(manifest, {folders[label] for label in gone - set(wanted)}, {folders[label] for label in back})
+    emptied = {folders[label] for label in withdrawn - set(wanted)}
+    _move_excluded(manifest, emptied, {folders[label] for label in restored})
 
 
-def follow(manifest, origin, links, folders):
+def synchronize(manifest, origin, links, folders):
     """Update the rows of the source `origin` (its path) so that they match its `links`; new links become open rows.
 
     A photo that is no longer in the source is excluded, and restored when it returns. A photo whose label has changed
@@ -65,13 +67,13 @@ def follow(manifest, origin, links, folders):
     several times, its first link counts. Nothing is deleted.
     folders: {(split, label): folder}.
     """
-    theirs, forgotten, mine = _whose(manifest, origin, {one_line(link.url) for link in links})
-    first, repeats = _first_links(links, theirs)
+    own, others, forgotten = _rows_by_source(manifest, origin, {one_line(link.url) for link in links})
+    first, repeats = _first_links(links, others)
     before = [dict(row) for row in manifest.rows]
-    full = _full(manifest)
-    rows = _update_repeats(manifest, origin, mine, repeats)
+    folders_before = _folders_with_photos(manifest)
+    rows = _update_repeats(manifest, origin, own, repeats)
     known = {}
-    for row in mine:
+    for row in own:
         if not row["reason"].startswith(SAME_ADDRESS):
             known.setdefault(row["url"], row)
     _withdraw(manifest, [row for url, row in known.items() if url not in first])
@@ -81,7 +83,8 @@ def follow(manifest, origin, links, folders):
             _update(manifest, row, origin, link, folders[link.split, link.label], bodies)
     if before != manifest.rows:
         manifest.save()
-    _move_away(manifest, full - _full(manifest), _full(manifest) - full)
+    folders_now = _folders_with_photos(manifest)
+    _move_excluded(manifest, folders_before - folders_now, folders_now - folders_before)
     for url, link in first.items():
         if url in forgotten:
             continue
@@ -93,8 +96,8 @@ def follow(manifest, origin, links, folders):
         manifest.add(*rows)
 
 
-def _first_links(links, theirs):
-    """Return ({address: its first link}, [(link, reason)] of the repeated ones). `theirs`: see `_whose`.
+def _first_links(links, others):
+    """Return ({address: its first link}, [(link, reason)] of the repeated ones). `others`: see `_rows_by_source`.
 
     A link that another source has brought with the same label is in neither.
     """
@@ -102,7 +105,7 @@ def _first_links(links, theirs):
     repeats = []
     for link in links:
         url = one_line(link.url)
-        other = theirs.get(url)
+        other = others.get(url)
         if url in first:
             same = first[url].label == link.label
             repeats.append((link, f"{SAME_ADDRESS}{'before' if same else f'for {first[url].label}'}."))
@@ -113,9 +116,9 @@ def _first_links(links, theirs):
     return first, repeats
 
 
-def _update_repeats(manifest, origin, mine, repeats):
+def _update_repeats(manifest, origin, own, repeats):
     """Return the rows to add for repeated links, and drop the old ones; if they are the same, keep these instead."""
-    old = [row for row in mine if row["reason"].startswith(SAME_ADDRESS)]
+    old = [row for row in own if row["reason"].startswith(SAME_ADDRESS)]
     wanted = Counter((link.label, one_line(link.url), reason) for link, reason in repeats)
     if wanted == Counter((row["label"], row["url"], row["reason"]) for row in old):
         return []
@@ -142,31 +145,33 @@ def _row(link, origin):
     }
 
 
-def _whose(manifest, origin, urls):
-    """Split the manifest's rows: return {address: row} of other sources, the forgotten addresses, and rows of `origin`.
+def _rows_by_source(manifest, origin, urls):
+    """Return the rows of the source `origin`, {address: row} of the other sources, and the forgotten addresses.
 
     Only URLs of other sources count, because a relative path can be the same in several sources.
     """
-    theirs = {}
+    own = []
+    others = {}
     forgotten = set()
-    mine = []
     for row in manifest.rows:
         if row["decision"] == FORGOTTEN:
             forgotten.add(row["url"])
         elif not row["query"] and (row["origin"] == origin or (not row["origin"] and row["url"] in urls)):
-            mine.append(row)  # rows of an earlier version have no origin
+            own.append(row)  # rows of an earlier version have no origin
         elif row["decision"] in (KEPT, EXCLUDED) and "://" in row["url"]:
-            theirs.setdefault(row["url"], row)
-    return theirs, forgotten, mine
+            others.setdefault(row["url"], row)
+    return own, others, forgotten
 
 
 def _update(manifest, row, origin, link, folder, bodies):
-    """Update `row` to match its `link`, whose photo belongs into `folder`.
+    """Update `row` to match its `link`, whose photo belongs in `folder`.
 
     bodies: {sha256: row} of the existing photos; it is updated as well.
     """
-    photos, excluded = manifest.photos, manifest.photos / EXCLUDED_FOLDER
-    file = place = row["file"]  # the present path and the new one
+    photos = manifest.photos
+    excluded = photos / EXCLUDED_FOLDER
+    file = row["file"]
+    place = file  # where the photo will be
     if row["origin"] != origin:
         manifest.change(row, origin=origin)
     if asked(row) != link.label:  # the source has corrected the label
@@ -215,29 +220,30 @@ def _has_changed(link, row):
     return False
 
 
-def _full(manifest):
+def _folders_with_photos(manifest):
     """Return the folders that contain photos according to the rows."""
     return {row["file"].rpartition("/")[0] for row in manifest.rows if row["decision"] == KEPT}
 
 
-def _move_away(manifest, gone, back):
+def _move_excluded(manifest, emptied, refilled):
     """Move the excluded photos of the rows, and photos that were added by hand together with the others of a folder.
 
-    gone: folders that no longer contain photos. back: folders that contain photos again.
+    emptied: folders that no longer contain photos. refilled: folders that contain photos again.
     """
-    photos, excluded = manifest.photos, manifest.photos / EXCLUDED_FOLDER
+    photos = manifest.photos
+    excluded = photos / EXCLUDED_FOLDER
     kept = {row["file"] for row in manifest.rows if row["decision"] == KEPT}
     for row in manifest.rows:
         if row["decision"] == WITHDRAWN and row["file"] and row["file"] not in kept:
             move_photo(photos / row["file"], excluded / row["file"])
     listed = {row["file"] for row in manifest.rows}
-    for folders, start, end in ((gone, photos, excluded), (back, excluded, photos)):
+    for folders, start, end in ((emptied, photos, excluded), (refilled, excluded, photos)):
         files = [file for folder in folders for file in sorted((start / folder).glob("*")) if file.is_file()]
         for file in files:
             path = file.relative_to(start)
             if path.as_posix() not in listed:
                 move_photo(file, end / path)
-    for folder in gone:
+    for folder in emptied:
         for path in (photos / folder, (photos / folder).parent):
             if path != photos and path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
