@@ -16,54 +16,87 @@ from .model.classifier import load_classifier
 
 def main(argv=None):
     """Run a command and return the exit code: 1 if an image was refused, 2 if there is no usable export."""
-    parser = argparse.ArgumentParser(prog="icon-classifier", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except IconClassifierError as error:
+        return complain(error, 2)
+
+
+def parser():
+    """Return the parser of the command line. Each command sets `run`, a function of the arguments."""
+    top = argparse.ArgumentParser(prog="icon-classifier", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for add in (add_train, add_clean, add_predict, add_compile, add_card, add_compare, add_site, add_check):
+        add(commands)
+    return top
+
+
+def add_train(commands):
     train = commands.add_parser("train", help="make an export from photos, as train.ipynb does, without a notebook")
     train.add_argument("photos", help='a folder with a folder per label, a zip, a CSV of addresses; or "sample"')
     train.add_argument("--epochs", type=at_least(1), metavar="N")
     train.add_argument("--arch", default="resnet18", help="an architecture of fastai or timm (default: resnet18)")
     train.add_argument("--size", type=at_least(32), metavar="PIXELS", help="each side of what the network sees")
     train.add_argument("--batch-size", type=at_least(2), metavar="N", help="photos per step, on all processes together")
-    train.add_argument("--per-label", type=at_least(1), metavar="N", help="photos per label, at most")
+    train.add_argument("--per-label", type=at_least(1), metavar="N", help="the maximum number of photos per label")
     train.add_argument("--seed", default=42, type=int, metavar="N", help="another number trains another network")
-    train.add_argument(
-        "--others", type=Path, metavar="FOLDER", help='images of other things, to measure "none of these"'
-    )
+    others = 'images of other things, to measure "none of these"'
+    train.add_argument("--others", type=Path, metavar="FOLDER", help=others)
     train.add_argument("--no-pretrained", dest="pretrained", action="store_false", default=None, help="from scratch")
     train.add_argument("--weights", type=Path, metavar="FILE", help="pretrained weights that need not be downloaded")
-    train.set_defaults(run=run_train)
+    add_export(train, run_train)
+
+
+def add_clean(commands):
     clean = commands.add_parser("clean", help="list duplicates and photos of no use; nothing is changed")
     clean.add_argument("photos", type=Path, help="a folder that contains a folder per label")
     clean.add_argument("--json", action="store_true", help="print one JSON object per finding")
     clean.set_defaults(run=run_clean)
+
+
+def add_predict(commands):
     predict = commands.add_parser("predict", help="classify images, one line per image: file, label, probability")
     predict.add_argument("files", nargs="+", metavar="FILE")
-    predict.add_argument(
-        "--json", action="store_true", help="print every label's probability, one JSON object per image"
-    )
-    predict.set_defaults(run=run_predict)
+    every = "print every label's probability, one JSON object per image"
+    predict.add_argument("--json", action="store_true", help=every)
+    add_export(predict, run_predict)
+
+
+def add_compile(commands):
     compile_ = commands.add_parser("compile", help="write the ONNX model (export.onnx) of any fastai image classifier")
     compile_.add_argument("pickle", help="an export.pkl; loading a pickle can run any code in it")
     compile_.set_defaults(run=run_compile)
+
+
+def add_card(commands):
     card = commands.add_parser("card", help="print the data of the model card")
     card.add_argument("--text", action="store_true", help="print sentences, not JSON")
-    card.set_defaults(run=run_card)
+    add_export(card, run_card)
+
+
+def add_compare(commands):
     compare = commands.add_parser("compare", help="test whether the errors of two models differ")
     compare.add_argument("cards", nargs=2, type=Path, metavar="CARD", help="a card.json, or the folder of an export")
     compare.set_defaults(run=run_compare)
+
+
+def add_site(commands):
     site = commands.add_parser("site", help="write the page as static files, which need no server")
     site.add_argument("folder", nargs="?", type=Path, help="where (default: the folder site in that of the export)")
-    site.set_defaults(run=run_site)
+    add_export(site, run_site)
+
+
+def add_check(commands):
     check = commands.add_parser("check", help="check whether a host can serve this page")
     check.add_argument("project", nargs="?", default=".", type=Path, help="the project's top folder (default: here)")
     check.set_defaults(run=run_check)
-    for command in (train, predict, card, site):
-        command.add_argument("--export", default="export", type=Path, help="the folder of the export (default: export)")
-    args = parser.parse_args(argv)
-    try:
-        return args.run(args)
-    except IconClassifierError as error:
-        return complain(error, 2)
+
+
+def add_export(command, run):
+    """Add the option --export to a command, which calls `run`."""
+    command.add_argument("--export", default="export", type=Path, help="the folder of the export (default: export)")
+    command.set_defaults(run=run)
 
 
 def complain(error, code):

@@ -1,5 +1,7 @@
-"""The notebooks: the chapters run, the modules match them, and the outputs are clean."""
+"""The notebooks: the chapters run, the modules match them, the cells are short, and the outputs are clean."""
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,8 @@ from support import ROOT
 
 BIN = Path(sys.executable).parent
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+MAX_LINES = 25  # of a cell, without directives of nbdev and without imports
+MAX_LINE_LENGTH = 120
 
 
 def nbdev(command, *args, cwd=ROOT):
@@ -64,6 +68,21 @@ def test_outputs_are_tidy(path):
             assert output.output_type != "error" and output.get("name") != "stderr", cell.source
             assert "/site-packages/" not in str(output) and str(Path.home()) not in str(output), cell.source
     assert path.stat().st_size < 400_000
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_cells_are_short(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
+            lines = [line for line in cell.source.splitlines() if not line.startswith("#|")]
+            assert max(map(len, lines), default=0) <= MAX_LINE_LENGTH, cell.source
+            imports = [n for n in ast.parse(code_of(cell)).body if isinstance(n, (ast.Import, ast.ImportFrom))]
+            assert len(lines) - sum(n.end_lineno - n.lineno + 1 for n in imports) <= MAX_LINES, cell.source
+
+
+def code_of(cell):
+    """Return the Python of a cell, with its magics replaced."""
+    return re.sub(r"^( *)[%!].*", r"\1pass", cell.source, flags=re.MULTILINE)
 
 
 def test_lint():

@@ -34,6 +34,7 @@ def head_probabilities(
         found[:,labels] = head.predict_proba(features.values[valid])
     return found
 
+# %% ../../notebooks/library/05b_early_look.ipynb #a11f0060
 def stratified_folds(
     targets, # (photos), the indices of their labels
     k:int,   # Folds
@@ -101,6 +102,7 @@ def _suspicious(targets, probabilities):
     predicted = probabilities.argmax(1)
     return (predicted != targets) & (probabilities.max(1) >= average[predicted])
 
+# %% ../../notebooks/library/05b_early_look.ipynb #a11f00b0
 def early_look(
     learn,   # A vision learner before it is trained, or its `frozen_features`
     k:int=5  # Folds

@@ -240,7 +240,7 @@ CARD = 'card.json'
 MODEL_CARD = 'model_card.md'
 CONFUSION = 'confusion_matrix.png'
 
-def _settle(folder, card, names):
+def _put_in_place(folder, card, names):
     "Rename the finished files called `names`, write the card and its prose, and return the card"
     card.write(folder/(CARD + PARTIAL))
     drawn = any((folder/name).exists() for name in (CONFUSION, CONFUSION + PARTIAL))
@@ -286,6 +286,7 @@ def _device():
     threads = torch.get_num_threads()
     return 'a CPU (1 thread)' if threads == 1 else f'a CPU ({threads} threads)'
 
+# %% ../../notebooks/library/06_export.ipynb #b5f0d2e5
 def _training_of(learn, photos, training):
     "Return the card's `training`: how `learn` was trained, and what the caller knows of that (`training`)"
     manifest = photos and Path(photos)/'manifest.csv'
@@ -294,13 +295,15 @@ def _training_of(learn, photos, training):
     made = datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
     return dict({k: v for k,v in known.items() if v is not None}, made=made)
 
+# %% ../../notebooks/library/06_export.ipynb #b5f0d2e6
 def _judged(items, targets, predictions, labels):
-    "What the validation photos say about the model: its `error`, figures `per_label`, and `marks` to compare it by"
+    "Return the figures of the validation photos: the `error`, figures `per_label`, and `marks` to compare models by"
     right = (predictions == targets).tolist()
     return dict(error=error_figure(right.count(False), len(right)),
                 per_label=label_figures(targets, predictions, labels),
                 marks=marks_figure(items, [labels[t] for t in targets], right))
 
+# %% ../../notebooks/library/06_export.ipynb #b5f0d2e7
 def _measure(learn, valid, folder, examples, training, **figures):
     "Return the card of `learn`, measured on the DataLoader `valid`; draw the confusion matrix into `folder`"
     labels = tuple(map(str, learn.dls.vocab))
@@ -313,6 +316,15 @@ def _measure(learn, valid, folder, examples, training, **figures):
                 training=training, versions=_versions(),
                 sha256=sha256_of(folder/(PICKLE + PARTIAL)),
                 examples=_examples(valid.dataset, probabilities, targets, labels) if examples else {})
+
+# %% ../../notebooks/library/06_export.ipynb #b5f0d2e8
+def _compile_if_possible(original, onnx, card, train, valid):
+    "Write the ONNX model of the learner `original`, and return the card; print why if there is none"
+    try: return _make_smaller(onnx, _write_compared(original, onnx, card), train, valid)
+    except CompileError as e:
+        onnx.unlink(missing_ok=True)
+        print(f'No ONNX model: {e}')
+        return card
 
 # %% ../../notebooks/library/06_export.ipynb #c6a1e3f5
 def finish_export(
@@ -329,19 +341,13 @@ def finish_export(
 ) -> Card:
     "Measure `learn` on its validation photos, compile the ONNX model, write the model card, and put all in place"
     folder = Path(folder)
-    onnx = folder/(ONNX + PARTIAL)
     original = open_pickle(folder/(PICKLE + PARTIAL)).learn # raises ExportError unless each image has one label
     train,valid = [learn.dls.test_dl(present(ds), with_labels=True, num_workers=0)
                    for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
     card = _measure(learn, valid, folder, examples, _training_of(learn, photos, training), calibration=calibration,
                     ood=ood, learning_curve=learning_curve, cross_validation=cross_validation)
-    try:
-        card = _write_compared(original, onnx, card)
-        card = _make_smaller(onnx, card, train.dataset, valid.dataset)
-    except CompileError as e:
-        onnx.unlink(missing_ok=True)
-        print(f'No ONNX model: {e}')
-    _settle(folder, card, (PICKLE, ONNX, CONFUSION))
+    card = _compile_if_possible(original, folder/(ONNX + PARTIAL), card, train.dataset, valid.dataset)
+    _put_in_place(folder, card, (PICKLE, ONNX, CONFUSION))
     for file in folder.glob(CHECKPOINT + '*'): file.unlink() # of the training that is finished now
     return card
 
@@ -353,7 +359,7 @@ def add_figures(
     "Put more figures on the card of the export in `folder`, and into its prose"
     folder = Path(folder)
     card = Card.read(folder/CARD)
-    return _settle(folder, replace(card, figures={**card.figures, **figures}), ())
+    return _put_in_place(folder, replace(card, figures={**card.figures, **figures}), ())
 
 # %% ../../notebooks/library/06_export.ipynb #db703025
 def compile_export(
@@ -371,5 +377,5 @@ def compile_export(
         card = Card(labels=original.labels, preprocessing=None, figures={}, training={}, versions=_versions(),
                     sha256=sha256)
     partial = pickle.with_name(ONNX + PARTIAL)
-    try: return _settle(pickle.parent, _write_compared(original.learn, partial, card), [ONNX])
+    try: return _put_in_place(pickle.parent, _write_compared(original.learn, partial, card), [ONNX])
     finally: partial.unlink(missing_ok=True)

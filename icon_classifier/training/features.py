@@ -55,11 +55,13 @@ class FrozenFeatures:
     pretrained:bool    # True if the network was pretrained on other photos
     raw:np.ndarray=None # (photos, features), the averages of the feature maps, for distances
 
+# %% ../../notebooks/library/05a_features.ipynb #a11f0030
 def _labelled_items(dataset):
     "Return the items of `dataset` whose files exist, each with the index of its label"
     existing = set(map(id, present(dataset)))
     return [(item, int(target)) for item,target in zip(dataset.items, dataset.tls[1]) if id(item) in existing]
 
+# %% ../../notebooks/library/05a_features.ipynb #a11f0031
 MAX_FEATURES = 512 # principal components that heads are trained on; more take minutes and do not lower the error
 
 def _scaled(values):
@@ -81,14 +83,17 @@ def frozen_features(
 ) -> FrozenFeatures:
     "Return the features of all photos of `learn`, preprocessed as in validation; raises `MeasureError`"
     network = parts(learn.model)
-    if not network: raise MeasureError('This network does not consist of a body and a head, so it has no '
-                                                'features to train linear heads on. Use vision_learner.')
+    if not network: raise MeasureError(
+        'This network does not consist of a body and a head, so it has no features to train linear heads on. Use '
+        'vision_learner.')
     if len(getattr(getattr(learn, 'recorder', None), 'values', ())): raise MeasureError(
         'This network has already been trained on these photos, so its features depend on their labels. Create '
         'it again with vision_learner, and call this before training.')
-    train,valid = _labelled_items(learn.dls.train_ds), _labelled_items(learn.dls.valid_ds)
-    items,targets = zip(*train, *valid)
+    train = _labelled_items(learn.dls.train_ds)
+    items,targets = zip(*train, *_labelled_items(learn.dls.valid_ds))
     values,_ = features_and_scores(learn, list(items))
     values = values.numpy()
-    return FrozenFeatures(list(items), np.array(targets), _scaled(values.astype(float)), len(train),
-                          tuple(map(str, learn.dls.vocab)), bool(getattr(learn, 'pretrained', False)), _averages(network[1], values))
+    return FrozenFeatures(
+        items=list(items), targets=np.array(targets), values=_scaled(values.astype(float)), n_train=len(train),
+        labels=tuple(map(str, learn.dls.vocab)), pretrained=bool(getattr(learn, 'pretrained', False)),
+        raw=_averages(network[1], values))

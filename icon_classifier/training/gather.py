@@ -183,6 +183,7 @@ def _found(manifest, label, query):
     "Return the rows of what `query` found for `label`"
     return [r for r in manifest.rows if (asked(r), r['query']) == (label, str(query))]
 
+# %% ../../notebooks/library/01_gather.ipynb #ec5c558d
 def _search(manifest, label, query):
     "Search, unless the manifest has all there is; return what to tell the user about it, or ''"
     known = _found(manifest, label, query)
@@ -191,6 +192,14 @@ def _search(manifest, label, query):
     list_links(manifest, label, query, links, more=bool(note))
     if _found(manifest, label, query): return note
     return f'nothing was found for "{query}", so try other words: {{"{label}": "…"}}'
+
+def _search_and_ingest(manifest, label, folder, query, fetcher):
+    "Search for `label`, and fetch what is missing into `folder`; print what it gave, and return the number of photos"
+    note = _search(manifest, label, query)
+    rows = [r for r in _found(manifest, label, query) if r['decision'] in OPEN]
+    _ingest_with_progress(manifest, label, folder, rows, fetcher.fetch_images([r['url'] for r in rows]))
+    rows = [r for r in manifest.rows if asked(r)==label and r['url'] and r['decision'] != WITHDRAWN]
+    return _report(manifest, label, rows, note)
 
 # %% ../../notebooks/library/01_gather.ipynb #f6a1908d
 def gather(
@@ -206,19 +215,14 @@ def gather(
     **filters                # size, type, layout and color, by their names in jmd_imagescraper's enums
 ) -> dict: # Photos by label
     "Search for photos of each label and fetch them; raise `SearchError`, and keep what was there before"
-    queries = _queries(
-        labels, per_label, licence=licence, safe=safe, endpoint=endpoint, seconds=seconds, **filters)
+    queries = _queries(labels, per_label, licence=licence, safe=safe, endpoint=endpoint, seconds=seconds, **filters)
     manifest = Manifest(photos)
     synchronize_searches(manifest, {label: str(query) for label,query in queries.items()})
     folders = folder_names(queries, manifest.folders())
     counts = {}
     with Fetcher(allow_hosts) as fetcher:
         for label,query in queries.items():
-            note = _search(manifest, label, query)
-            rows = [r for r in _found(manifest, label, query) if r['decision'] in OPEN]
-            _ingest_with_progress(manifest, label, folders[label], rows, fetcher.fetch_images([r['url'] for r in rows]))
-            rows = [r for r in manifest.rows if asked(r)==label and r['url'] and r['decision'] != WITHDRAWN]
-            counts[label] = _report(manifest, label, rows, note)
+            counts[label] = _search_and_ingest(manifest, label, folders[label], query, fetcher)
     _normalize(manifest)
     return counts
 
@@ -270,8 +274,9 @@ def _fill(manifest, origin, label, folder, rows, links, fetcher):
     _ingest_with_progress(manifest, label, folder, missing, local or fetcher.fetch_images(remote))
     return rows
 
-def _say_others(manifest, origin):
-    "Print how many photos of a dataset came from elsewhere"
+def _say_rest(manifest, origin, left_out):
+    "Print what was left out, by reason, and how many photos of a dataset came from elsewhere"
+    if left_out: print(in_words(left_out))
     others = Counter(r['origin'] or 'elsewhere' for r in manifest.rows if r['decision']==KEPT and r['origin'] != origin)
     for other,n in others.items(): print(f'{manifest.photos} also holds {n} photos from {other}')
 
@@ -296,11 +301,9 @@ def gather_from(
     counts = Counter()
     with Fetcher(allow_hosts) as fetcher:
         for (split,label),links in groups.items():
-            filled = _fill(
-                manifest, origin, label, folders[split,label], rows.get(label, ()), links, fetcher)
+            filled = _fill(manifest, origin, label, folders[split,label], rows.get(label, ()), links, fetcher)
             counts[label] += _report(manifest, f'{label} ({split})' if split else label, filled)
-    if left_out: print(in_words(left_out))
-    _say_others(manifest, origin)
+    _say_rest(manifest, origin, left_out)
     _normalize(manifest)
     return dict(counts)
 

@@ -11,7 +11,7 @@ import numpy as np, torch
 from pathlib import Path
 from fastai.callback.core import Callback, CancelEpochException
 from fastai.torch_core import get_model, rank_distrib, to_device
-from fastcore.all import L
+from fastcore.all import L, patch
 from ..files import replacing
 from .failures import reason_of_write_error
 from .split import split_hash
@@ -60,6 +60,7 @@ def _state(learn):
                 recorder=_plain({k: getattr(recorder, k) for k in ('lrs', 'losses', 'iters')}),
                 smooth=_plain(vars(recorder.smooth_loss)), scaler=_scaler_state(learn))
 
+# %% ../../notebooks/library/04d_resume.ipynb #a81687c0
 def _set_state(learn, state):
     "Restore the state that `_state` returned"
     get_model(learn.model).load_state_dict(state['model'])
@@ -111,38 +112,44 @@ class Resume(Callback):
         "Return the training time of all finished epochs"
         return sum(seconds for *_,seconds in self.epochs)
 
-    def before_fit(self):
-        self.fits += 1
-        if self.fits > 1: return
-        self.facts = _run_facts(self.learn, self.settings)
-        self.found = _read_checkpoint(self.checkpoint, self.facts)
-        if self.found: self.epochs = self.found['epochs']
+# %% ../../notebooks/library/04d_resume.ipynb #61b24825
+@patch
+def before_fit(self:Resume):
+    self.fits += 1
+    if self.fits > 1: return
+    self.facts = _run_facts(self.learn, self.settings)
+    self.found = _read_checkpoint(self.checkpoint, self.facts)
+    if self.found: self.epochs = self.found['epochs']
 
-    def before_epoch(self):
-        self.begin = time.time()
-        done = {(fit, epoch): (values, seconds) for fit,epoch,values,seconds in self.epochs}
-        if (self.fits, self.epoch) not in done: return
-        values,seconds = done[self.fits, self.epoch]
-        self.recorder.log += values # the table shows finished epochs too
-        self.recorder.start_epoch -= seconds
-        if (self.fits, self.epoch) == tuple(self.epochs[-1][:2]):
-            _set_state(self.learn, self.found['state'])
-            frozen = 'frozen ' if self.opt.frozen_idx else ''
-            print(f'Resumed after {frozen}epoch {self.epoch + 1} of {self.n_epoch}, from {self.checkpoint}')
-        raise CancelEpochException
+@patch
+def before_epoch(self:Resume):
+    self.begin = time.time()
+    done = {(fit, epoch): (values, seconds) for fit,epoch,values,seconds in self.epochs}
+    if (self.fits, self.epoch) not in done: return
+    values,seconds = done[self.fits, self.epoch]
+    self.recorder.log += values # the table shows finished epochs too
+    self.recorder.start_epoch -= seconds
+    if (self.fits, self.epoch) == tuple(self.epochs[-1][:2]):
+        _set_state(self.learn, self.found['state'])
+        frozen = 'frozen ' if self.opt.frozen_idx else ''
+        print(f'Resumed after {frozen}epoch {self.epoch + 1} of {self.n_epoch}, from {self.checkpoint}')
+    raise CancelEpochException
 
-    def after_epoch(self):
-        if any((self.fits, self.epoch) == (fit, epoch) for fit,epoch,*_ in self.epochs): return
-        values = [None if v is None else float(v) for v in self.recorder.values[-1]]
-        self.epochs.append((self.fits, self.epoch, values, time.time() - self.begin))
-        if self.checkpoint and not rank_distrib(): self._write()
+# %% ../../notebooks/library/04d_resume.ipynb #61b24827
+@patch
+def after_epoch(self:Resume):
+    if any((self.fits, self.epoch) == (fit, epoch) for fit,epoch,*_ in self.epochs): return
+    values = [None if v is None else float(v) for v in self.recorder.values[-1]]
+    self.epochs.append((self.fits, self.epoch, values, time.time() - self.begin))
+    if self.checkpoint and not rank_distrib(): self._write()
 
-    def _write(self):
-        "Write the checkpoint; a crash leaves the previous one intact"
-        try:
-            with replacing(self.checkpoint) as part:
-                torch.save(dict(facts=self.facts, epochs=self.epochs, state=_state(self.learn)), part)
-        except (OSError, RuntimeError) as e: # training can continue without it
-            reason = reason_of_write_error(e) or str(e).splitlines()[0]
-            print(f'No checkpoint could be written ({reason}). An interrupted run will start from the beginning.')
-            self.checkpoint = None
+@patch
+def _write(self:Resume):
+    "Write the checkpoint; a crash leaves the previous one intact"
+    try:
+        with replacing(self.checkpoint) as part:
+            torch.save(dict(facts=self.facts, epochs=self.epochs, state=_state(self.learn)), part)
+    except (OSError, RuntimeError) as e: # training can continue without it
+        reason = reason_of_write_error(e) or str(e).splitlines()[0]
+        print(f'No checkpoint could be written ({reason}). An interrupted run will start from the beginning.')
+        self.checkpoint = None

@@ -9,6 +9,7 @@ __all__ = ['Timing']
 import time, torch
 from fastai.callback.core import Callback
 from fastai.torch_core import find_bs, num_distrib, to_device
+from fastcore.all import patch
 from .resume import rng_states, set_rng_states, unwrapped_loaders
 
 # %% ../../notebooks/library/04e_timing.ipynb #eab0ca54
@@ -47,21 +48,24 @@ class Timing(Callback):
         self.seconds[part] += now - self.last
         self.last = now
 
-    def after_fit(self):
-        if not self.batches: return # no epoch was left to train
-        states = rng_states(self.dls)
-        augmentation = self.batches*_augmentation_seconds(unwrapped_loaders(self.dls)[0])
-        set_rng_states(self.dls, states)
-        # A GPU augments while the loop waits for the network's step, a CPU while it waits for the batch.
-        measured_as = 'network' if torch.cuda.is_available() else 'decoding'
-        augmentation = min(augmentation, self.seconds[measured_as])
-        self.seconds['augmentation'] = augmentation
-        self.seconds[measured_as] -= augmentation
+# %% ../../notebooks/library/04e_timing.ipynb #eab0ca57
+@patch
+def after_fit(self:Timing):
+    if not self.batches: return # no epoch was left to train
+    states = rng_states(self.dls)
+    augmentation = self.batches*_augmentation_seconds(unwrapped_loaders(self.dls)[0])
+    set_rng_states(self.dls, states)
+    # A GPU augments while the loop waits for the network's step, a CPU while it waits for the batch.
+    measured_as = 'network' if torch.cuda.is_available() else 'decoding'
+    augmentation = min(augmentation, self.seconds[measured_as])
+    self.seconds['augmentation'] = augmentation
+    self.seconds[measured_as] -= augmentation
 
-    def __str__(self):
-        if not getattr(self, 'batches', 0): return 'No epoch was trained, so nothing was measured.'
-        total = sum(self.seconds.values())
-        shares = ', '.join(f'{part} {seconds/total:.0%}' for part,seconds in self.seconds.items())
-        bound = max(self.seconds, key=self.seconds.get)
-        rate = self.photos/total*max(1, num_distrib())
-        return f'Trained on {rate:.0f} photos per second. Time spent: {shares}. The {bound} bounds an epoch.'
+@patch
+def __str__(self:Timing):
+    if not getattr(self, 'batches', 0): return 'No epoch was trained, so nothing was measured.'
+    total = sum(self.seconds.values())
+    shares = ', '.join(f'{part} {seconds/total:.0%}' for part,seconds in self.seconds.items())
+    bound = max(self.seconds, key=self.seconds.get)
+    rate = self.photos/total*max(1, num_distrib())
+    return f'Trained on {rate:.0f} photos per second. Time spent: {shares}. The {bound} bounds an epoch.'

@@ -7,7 +7,7 @@ __all__ = ['DRAWINGS', 'PHOTOGRAPHS', 'main_first', 'on_all_processes', 'leave_g
 
 # %% ../../notebooks/library/07_train.ipynb #93a86ef9
 import os, torch
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from fastai.basics import defaults, replacing_yield
@@ -26,7 +26,7 @@ from .calibrate import calibrate
 from .clean import exclude
 from .early_look import early_look
 from .export import finish_export
-from .failures import check_export, explain_broken_photos, explain_write_errors
+from .failures import check_export, check_others, explain_broken_photos, explain_write_errors
 from .gather import count_photos, fit_batch_size, gather_from, split_of_its_own
 from .learning_curve import learning_curve
 from .ood import fit_ood_detector
@@ -46,6 +46,13 @@ def main_first():
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1)) # gathering may take hours
     with state.main_process_first(): yield
 
+# %% ../../notebooks/library/07_train.ipynb #22b74f3c
+def _broadcast(self, order, rank):
+    "Send the order of the photos from the process `rank` to all, as `DistributedDL` does, but also without a GPU"
+    order = torch.tensor(order, device=self.device)
+    torch.distributed.broadcast(order, rank)
+    return order.tolist()
+
 @contextmanager
 def on_all_processes(learn):
     "Train `learn` in all processes that `accelerate launch` started; with one process, just run the body"
@@ -53,21 +60,17 @@ def on_all_processes(learn):
         yield
         return
     from fastai.distributed import DistributedDL
-    def _broadcast(self, order, rank): # fastai's own requires a GPU
-        order = torch.tensor(order, device=self.device)
-        torch.distributed.broadcast(order, rank)
-        return order.tolist()
-    DistributedDL._broadcast = _broadcast
     gpu = torch.cuda.is_available()
-    with learn.distrib_ctx(sync_bn=gpu, cpu=not gpu): yield # PyTorch synchronizes batch norm on GPUs only
+    with contextmanager(replacing_yield)(DistributedDL, '_broadcast', _broadcast), \
+         learn.distrib_ctx(sync_bn=gpu, cpu=not gpu): yield # PyTorch synchronizes batch norm on GPUs only
 
 # %% ../../notebooks/library/07_train.ipynb #22b74f3b
-def leave_group() -> bool: # True in the main process, which continues alone
+def leave_group() -> int: # The number of processes in the main one, which continues alone; 0 in the others
     "End distributed training in this process"
-    main = rank_distrib() == 0
+    processes = max(1, num_distrib()) if rank_distrib() == 0 else 0
     if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
     for name in ('RANK', 'WORLD_SIZE'): os.environ.pop(name, None) # else fastai would wait for the other processes
-    return main
+    return processes
 
 # %% ../../notebooks/library/07_train.ipynb #a6976a55
 DRAWINGS = dict(pretrained=False, epochs=8, size=48, batch_size=16)
@@ -82,15 +85,15 @@ def _settings(source, weights, settings):
 def _architecture(name):
     "Return fastai's function `name`; for an architecture of timm the name itself, which `vision_learner` accepts"
     if hasattr(vision, name): return getattr(vision, name)
-    try: from timm import is_model
-    except ImportError: is_model = lambda name: False
-    if is_model(name): return name
+    with suppress(ImportError):
+        from timm import is_model # an optional dependency
+        if is_model(name): return name
     raise IconClassifierError(f'There is no architecture {name} in fastai (such as resnet18 or resnet34) or in timm, '
                               'if timm is installed.')
 
 # %% ../../notebooks/library/07_train.ipynb #a6976a57
 def _gather(source, photos, per_label):
-    "Gather and verify the photos"
+    "Gather the photos of `source` into the dataset `photos`, and verify them"
     if source == 'sample':
         make_sample(photos, per_label or 150)
         correct_planted(photos) # nobody reviews the photos of a command
@@ -101,6 +104,13 @@ def _gather(source, photos, per_label):
     exclude(photos, failed)
     print(f'{len(files)} files, {len(failed)} excluded')
     count_photos(photos)
+
+def _dataset(source, per_label):
+    "Gather in the main process, and return the dataset in all of them"
+    with main_first():
+        photos = dataset_of(source)
+        if not rank_distrib(): _gather(source, photos, per_label)
+    return photos
 
 # %% ../../notebooks/library/07_train.ipynb #a6976a56
 def _dataloaders(photos, size, batch_size):
@@ -116,6 +126,13 @@ def _dataloaders(photos, size, batch_size):
     workers = min(4, defaults.cpus) if torch.cuda.is_available() else 0
     return icons.dataloaders(photos, bs=batch_size, num_workers=workers)
 
+def _learner(photos, network, weights, settings):
+    "Return the learner of the notebook"
+    dls = _dataloaders(photos, settings['size'], settings['batch_size'])
+    with pretrained_weights(network, weights) as options:
+        return vision_learner(dls, network, metrics=error_rate, pretrained=settings['pretrained'], **options)
+
+# %% ../../notebooks/library/07_train.ipynb #a6976a58
 def _epoch_line(learn):
     "Return a `logger` for `learn` that prints a line per epoch"
     def _print(log):
@@ -134,13 +151,14 @@ def _fit(learn, pretrained, epochs, cbs):
         else: learn.fit_one_cycle(epochs, 2e-3, cbs=cbs)
 
 def _train_network(learn, export, arch, seed, settings):
-    "Train `learn` with a checkpoint per epoch; returns the callbacks `Timing` and `Resume`"
+    "Train `learn` with a checkpoint per epoch, and print what bounds an epoch; returns the seconds of training"
     set_seed(seed + rank_distrib()) # the early look may have drawn random numbers
     timing = Timing()
     resume = Resume(export, arch=arch, seed=seed, **settings)
     speed = MixedPrecision() if torch.cuda.is_available() else ChannelsLast()
     _fit(learn, settings['pretrained'], settings['epochs'], [speed, timing, resume])
-    return timing,resume
+    print(timing)
+    return resume.seconds
 
 # %% ../../notebooks/library/07_train.ipynb #17311686
 def _look_early(learn, photos):
@@ -151,10 +169,10 @@ def _look_early(learn, photos):
     print(learning_curve_in_words(curve))
     return look,curve
 
-def _export(learn, export, photos, others, **training):
+def _export(learn, export, photos, others, source, **training):
     "Calibrate the model, fit the OOD detector, write the export, and return its card"
-    source = training['source']
-    if source == 'sample' and not others:
+    drawings = source == 'sample'
+    if drawings and not others:
         others = photos.parent/'.others'
         write_icons(others, OTHERS, VALID_FAMILIES, per_label=18)
     with explain_broken_photos(learn.dls):
@@ -163,7 +181,7 @@ def _export(learn, export, photos, others, **training):
     with explain_write_errors(export):
         learn.export((export/'export.pkl.part').absolute())
         return finish_export(learn, export, calibration=calibration, ood=ood, photos=photos,
-                             examples=source == 'sample', **training)
+                             examples=drawings, source=source if drawings else f'dataset {photos.name}', **training)
 
 # %% ../../notebooks/library/07_train.ipynb #61f9479d
 def train(
@@ -182,18 +200,12 @@ def train(
     export = check_export(export)
     settings = _settings(source, weights, settings)
     network = _architecture(arch)
-    with main_first():
-        photos = dataset_of(source)
-        if not rank_distrib(): _gather(source, photos, per_label)
+    check_others(others)
+    photos = _dataset(source, per_label)
     set_seed(seed + rank_distrib()) # augmentation differs per process; the main one gives the order and the weights
-    dls = _dataloaders(photos, settings['size'], settings['batch_size'])
-    with pretrained_weights(network, weights) as options:
-        learn = vision_learner(dls, network, metrics=error_rate, pretrained=settings['pretrained'], **options)
+    learn = _learner(photos, network, weights, settings)
     look,curve = (None, None) if rank_distrib() else _look_early(learn, photos)
-    timing,resume = _train_network(learn, export, arch, seed, settings)
-    print(timing)
-    processes = max(1, num_distrib())
-    if not leave_group(): return None
-    return _export(learn, export, photos, others, learning_curve=curve, cross_validation=look.error,
-                   source=source if source == 'sample' else f'dataset {photos.name}', seed=seed,
-                   seconds=resume.seconds, mixed_precision=torch.cuda.is_available(), processes=processes, **settings)
+    seconds = _train_network(learn, export, arch, seed, settings)
+    if not (processes := leave_group()): return None
+    return _export(learn, export, photos, others, source, learning_curve=curve, cross_validation=look.error, seed=seed,
+                   seconds=seconds, mixed_precision=torch.cuda.is_available(), processes=processes, **settings)
