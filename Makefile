@@ -1,4 +1,4 @@
-# make help lists what there is. Needed: Python 3.11 or newer, make, and a package registry within reach.
+# `make help` lists the targets. They need Python 3.11 or newer and access to a package registry.
 SHELL := /bin/bash
 PYTHON ?= python3
 PORT ?= 8866
@@ -6,14 +6,14 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 REQUIREMENTS := requirements-all.txt
 
-# What was typed goes to the runner in the environment, as it is: neither make nor the shell reads it.
+# These variables reach notebooks/run.py through the environment, unchanged: neither make nor the shell expands them.
 TYPED := SOURCE PHOTOS LABELS OTHERS EPOCHS WEIGHTS ARGS
 $(foreach v,$(TYPED),$(eval export TYPED_$v := $$(value $v)))
 unexport $(TYPED)  # else make expands them, $(shell ...) included
-# A misspelt variable would be passed over in silence.
+# Without this check, make would ignore a misspelt variable.
 UNKNOWN := $(filter-out $(TYPED) PYTHON PORT SHELL UV_%,$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
 ifneq ($(and $(filter train review,$(MAKECMDGOALS)),$(UNKNOWN)),)
-$(error There is no variable $(UNKNOWN). There are $(TYPED))
+$(error Unknown variable $(UNKNOWN). The variables are $(TYPED))
 endif
 
 .PHONY: help app site train review test bench runtime lock notebooks clean
@@ -65,16 +65,16 @@ bench: .venv/ready .venv-page/ready ## print what the ONNX model, the training l
 	@$(BIN)/python benchmarks/serving.py
 	@$(BIN)/python benchmarks/site.py
 
-lock: .venv/ready ## compile the pins from pyproject.toml anew
+lock: .venv/ready ## compile the pins from pyproject.toml again
 	$(UV) compile pyproject.toml --extra heic --universal --python-version 3.11 --upgrade --quiet \
 	  --custom-compile-command "make lock" --output-file requirements.txt
 	$(UV) compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
 	  --custom-compile-command "make lock" --output-file requirements-all.txt
 
-runtime: .venv/ready ## make the static page's runtime anew from npm's package, and compare it with the vendored one
+runtime: .venv/ready ## make the static page's runtime again from npm's package, and compare it with the vendored one
 	@$(BIN)/python -m icon_classifier.site.vendor
 
-notebooks: .venv/ready ## export the chapters, run all notebooks anew and keep their outputs
+notebooks: .venv/ready ## export the chapters, run all notebooks again and keep their outputs
 	$(BIN)/nbdev-export
 	PATH=$(BIN):$$PATH $(BIN)/nbdev-test --n-workers 1 --save notebooks/library
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=300 notebooks/train.ipynb

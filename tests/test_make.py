@@ -172,7 +172,7 @@ def test_invalid_setting_is_refused_with_a_reason(runner, monkeypatch, capsys, t
     ("typed", "sentence"),
     [
         ({"EPOCHS": "abc"}, "epochs should be a whole number of at least 1, not 'abc'."),
-        ({"NAME": "a, b"}, "There is no variable NAME."),
+        ({"NAME": "a, b"}, "Unknown variable NAME. The variables are SOURCE"),
     ],
 )
 def test_make_ends_with_the_reason(typed, sentence):
