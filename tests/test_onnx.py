@@ -363,7 +363,7 @@ def test_interrupted_export_leaves_a_usable_one(export, monkeypatch):
     """After each possible interruption, the pickle is loaded with the matching card and ONNX model."""
     import onnx
 
-    from icon_classifier.training.export import _settle
+    from icon_classifier.training.export import _put_in_place
 
     old = Card.read(export / "card.json")
     network = onnx.load(export / "export.onnx")
@@ -388,7 +388,7 @@ def test_interrupted_export_leaves_a_usable_one(export, monkeypatch):
 
         monkeypatch.setattr(os, "replace", rename)
         try:
-            _settle(folder, new, ("export.pkl", "export.onnx", "confusion_matrix.png"))
+            _put_in_place(folder, new, ("export.pkl", "export.onnx", "confusion_matrix.png"))
         except KeyboardInterrupt:
             pass
         monkeypatch.setattr(os, "replace", really)
