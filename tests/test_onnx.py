@@ -485,7 +485,7 @@ def test_no_telemetry_and_no_fastai_or_torch(finished, photos, tmp_path, monkeyp
     assert int(traces[False][0][0]) > 1 or traces[False][1], "onnxruntime no longer phones home: drop the variable"
 
 
-def test_the_page_environment_is_small():
+def test_page_environment_is_small():
     """The packages of requirements.txt take at most 330 MB, without bytecode caches and installers."""
     folder = ROOT / ".venv-page"
     files = [f for f in folder.rglob("*") if f.is_file() and not f.is_symlink() and "__pycache__" not in f.parts]

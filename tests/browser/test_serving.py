@@ -62,7 +62,7 @@ def star(site):
     return surest(site, "star")
 
 
-def test_a_kernel_lasts_as_long_as_its_page(browser, address, server, site):
+def test_kernel_ends_with_its_page(browser, address, server, site):
     with browser.new_context() as context:
         page = context.new_page()
         open_page(page, address)
@@ -83,7 +83,7 @@ def test_a_kernel_lasts_as_long_as_its_page(browser, address, server, site):
         assert context.cookies() == []
 
 
-def test_nothing_is_asked_of_another_host_and_nothing_breaks_the_policy(browser, address, site):
+def test_page_requests_no_other_host_and_keeps_to_the_csp(browser, address, site):
     with browser.new_context() as context:
         page, asked = context.new_page(), []
         complaints = complaints_of(page)
@@ -104,7 +104,7 @@ def test_nothing_is_asked_of_another_host_and_nothing_breaks_the_policy(browser,
         assert until(lambda: any("Content Security Policy" in text for text in complaints), 5)
 
 
-def test_who_only_looks_costs_no_kernel(address, server):
+def test_request_without_html_starts_no_kernel(address, server):
     for path, method in (("", "HEAD"), ("", "GET"), ("healthz", "GET"), ("healthz", "HEAD"), ("robots.txt", "GET")):
         status, _, text = get(address + path, method, Accept="*/*")
         assert status == 200 and bool(text) == (method == "GET")
@@ -114,7 +114,7 @@ def test_who_only_looks_costs_no_kernel(address, server):
     assert not kernels(server) and health(address)["visitors"] == 0
 
 
-def test_the_browser_begins_while_the_kernel_starts(address):
+def test_head_of_the_page_is_sent_before_the_kernel_starts(address):
     """What the page is made of is named before there is a kernel."""
     request = urllib.request.Request(address, headers={"Accept": "text/html"})
     with urllib.request.urlopen(request, timeout=90) as response:
@@ -125,7 +125,7 @@ def test_the_browser_begins_while_the_kernel_starts(address):
         assert kernel_of((first + response.read()).decode())
 
 
-def test_a_first_visit_is_light_and_the_next_one_asks_for_little(browser, address):
+def test_first_visit_is_small_and_the_next_uses_the_cache(browser, address):
     with browser.new_context() as context:
         requests, megabytes = loaded(context.new_page(), address)
         assert 60 < requests < 100 and 0.5 < megabytes < 2
@@ -134,7 +134,7 @@ def test_a_first_visit_is_light_and_the_next_one_asks_for_little(browser, addres
         assert again < 0.1
 
 
-def test_a_full_house_is_a_kind_page_that_tries_again(browser, site, tmp_path):
+def test_full_server_returns_503_page_that_reloads(browser, site, tmp_path):
     """Where there is no static page; test_site.py has the other case."""
     shutil.copytree(site / "export", furnish(tmp_path) / "export", ignore=shutil.ignore_patterns("site*"))
     with serve(tmp_path, ".venv-page", ICON_VISITORS="1") as address, visit(browser, address) as first:
@@ -153,7 +153,7 @@ def test_a_full_house_is_a_kind_page_that_tries_again(browser, site, tmp_path):
         assert len(kernels(server_of(address))) <= 1
 
 
-def test_twenty_at_once_are_served_or_kindly_refused(address, server):
+def test_concurrent_visitors_get_200_or_503(address, server):
     """The slowest waits no longer than if all came one after the other."""
     begin = time.monotonic()
     leave(address, get(address)[2])
@@ -171,7 +171,7 @@ def test_twenty_at_once_are_served_or_kindly_refused(address, server):
     assert seconds < 20 * alone, f"the slowest waited {seconds:.1f} s, a visitor alone {alone:.1f} s"
 
 
-def test_who_never_connects_makes_room_and_a_slow_phone_keeps_its_place(browser, site):
+def test_unconnected_kernel_is_replaced_but_polling_page_keeps_its_kernel(browser, site):
     more = "--VisitorKernelManager.connect_timeout=600"  # so that what ends them is no timeout
     with serve(site, ".venv-page", more=more, ICON_VISITORS="3") as address, browser.new_context() as context:
         server = server_of(address)
@@ -195,7 +195,7 @@ def test_who_never_connects_makes_room_and_a_slow_phone_keeps_its_place(browser,
             expect(other.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_killed_kernel_costs_its_visitor_a_sentence(browser, address, server, site):
+def test_killed_kernel_is_reported_on_the_page(browser, address, server, site):
     with visit(browser, address) as other:
         (theirs,) = kernels(server)
         with visit(browser, address) as page:
@@ -214,7 +214,7 @@ def test_a_killed_kernel_costs_its_visitor_a_sentence(browser, address, server, 
 
 
 @pytest.mark.parametrize("startup", ["import os; os._exit(1)", "import time; time.sleep(1000)"])
-def test_a_kernel_that_cannot_start_is_said_and_takes_no_place(browser, site, tmp_path, startup):
+def test_kernel_that_cannot_start_is_reported_and_uses_no_capacity(browser, site, tmp_path, startup):
     folder = tmp_path / "profile_default/startup"
     folder.mkdir(parents=True)
     (folder / "startup.py").write_text(startup)
@@ -226,14 +226,14 @@ def test_a_kernel_that_cannot_start_is_said_and_takes_no_place(browser, site, tm
         assert health(address)["visitors"] == 0 and not kernels(server_of(address))
 
 
-def test_who_comes_back_to_a_culled_page_reads_so(browser, site):
+def test_culled_kernel_is_reported_on_the_page(browser, site):
     more = "--MappingKernelManager.cull_idle_timeout=3 --MappingKernelManager.cull_interval=1"
     with serve(site, ".venv-page", more=more) as address, visit(browser, address) as page:
         expect(page.get_by_role("alert")).to_contain_text("it was not used for a while")
         assert not kernels(server_of(address))
 
 
-def test_a_lost_connection_is_said_until_it_is_back(browser, site):
+def test_lost_connection_is_reported_until_it_is_back(browser, site):
     with serve(site, ".venv-page") as address, visit(browser, address) as page:
         alert = page.get_by_role("alert")
         page.context.set_offline(True)
@@ -251,7 +251,7 @@ def test_a_lost_connection_is_said_until_it_is_back(browser, site):
         expect(alert).to_contain_text("cannot be reached at the moment")
 
 
-def test_a_failed_first_connection_harms_nobody(browser, address, server, site):
+def test_page_works_after_a_failed_first_connection(browser, address, server, site):
     """After it, the page connects without a subprotocol, and its binary messages are of another kind."""
     with browser.new_context() as context:
         page, binary = context.new_page(), []
@@ -279,7 +279,7 @@ def test_a_failed_first_connection_harms_nobody(browser, address, server, site):
         assert server.memory_info().rss < before + (64 << 20)
 
 
-def test_other_sites_end_nobodys_kernel(browser, address, server):
+def test_rejects_cross_site_shutdown(browser, address, server):
     with visit(browser, address) as page:
         kernel_id = kernel_of(page.content())
         shutdown, delete = f"{address}voila/api/shutdown/{kernel_id}", f"{address}api/kernels/{kernel_id}"
@@ -372,7 +372,7 @@ def bystander(browser, address, site):
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_no_visitor_runs_code(address, server, bystander, tmp_path):
+def test_rejects_execute_requests(address, server, bystander, tmp_path):
     trace, kernel_id = tmp_path / "trace", kernel_of(get(address)[2])
     code = {
         "code": f"open({str(trace)!r}, 'w')",
@@ -396,7 +396,7 @@ def test_no_visitor_runs_code(address, server, bystander, tmp_path):
     hostile.close()
 
 
-def test_no_visitor_reads_the_code_that_runs(tmp_path):
+def test_source_of_cells_is_not_sent_to_the_page(tmp_path):
     """Cells wait until the test listens to the kernel, which connects between two of them; then the last one prints."""
     waiting = "from pathlib import Path\nfrom time import sleep\nif not Path('go').exists():\n    sleep(0.2)"
     cells = [nbformat.v4.new_code_cell(source) for source in [waiting] * 100 + ["print('the last' + ' cell')"]]
@@ -429,7 +429,7 @@ def received_by_a_page(address, subprotocols, go):
     return received
 
 
-def test_damaged_frames_cost_only_their_sender(address, server, bystander):
+def test_damaged_frames_close_only_their_connection(address, server, bystander):
     kernel_id, before = kernel_of(get(address)[2]), server.memory_info().rss
     for protocols, payload in BROKEN:
         hostile = connect(address, kernel_id, subprotocols=protocols)
@@ -444,13 +444,13 @@ def test_damaged_frames_cost_only_their_sender(address, server, bystander):
     assert server.memory_info().rss < before + (64 << 20)
 
 
-def test_an_address_of_any_length_ends_nobody(address, server, bystander):
+def test_long_url_does_not_stop_other_kernels(address, server, bystander):
     forker = fork_server(server)
     leave(address, get(f"{address}?" + '"' * 60_000)[2])
     assert fork_server(server) == forker and until(lambda: len(kernels(server)) == 1, 5)
 
 
-def test_one_visitor_has_few_connections(address, server, bystander):
+def test_limits_connections_per_kernel(address, server, bystander):
     kernel_id, files = kernel_of(get(address)[2]), server.num_fds()
     several = [connect(address, kernel_id, subprotocols=V1) for _ in range(20)]
     assert until(lambda: sum(map(hung_up, several)) == 16, 20) and server.num_fds() < files + 60
@@ -471,7 +471,7 @@ def hung_up(hostile):
     return True
 
 
-def test_the_server_keeps_little_of_what_one_visitor_sends_or_asks_for(address, server, bystander):
+def test_limits_memory_per_visitor(address, server, bystander):
     kernel_id, much = kernel_of(get(address)[2]), "x" * 8_000_000
     hostile = connect(address, kernel_id, subprotocols=V1)
     before = server.memory_info().rss
@@ -490,7 +490,7 @@ def test_the_server_keeps_little_of_what_one_visitor_sends_or_asks_for(address, 
     assert until(lambda: hung_up(hostile), 20) and health(address)["visitors"] == 2
 
 
-def test_a_guessed_kernel_id_gets_nothing(address, bystander):
+def test_rejects_guessed_kernel_ids_and_jupyters_apis(address, bystander):
     for guess in ("00000000-0000-4000-8000-000000000000", "a-a-a-a-a", "%2e%2e-a-a-a-a"):
         with pytest.raises((websocket.WebSocketBadStatusException, websocket.WebSocketException)):
             connect(address, guess)
@@ -503,7 +503,7 @@ def test_a_guessed_kernel_id_gets_nothing(address, bystander):
         connect(address, kernel_id, origin="http://evil.example")
 
 
-def test_nothing_is_served_but_the_pages_own_pictures(address, server, site):
+def test_serves_only_images_beside_the_notebook(address, server, site):
     (site / "notebooks/dog.png").write_bytes(star(site).read_bytes())
     assert get(f"{address}voila/files/dog.png", "HEAD")[0] == 200
     assert get(f"{address}dog.png")[1]["Content-Type"] == "image/png"  # as an <img> in a cell names it
@@ -528,7 +528,7 @@ def test_nothing_is_served_but_the_pages_own_pictures(address, server, site):
 
 @pytest.mark.parametrize("visits", [0, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_without_a_traceback(site, tmp_path, visits, number):
+def test_server_ends_without_a_traceback(site, tmp_path, visits, number):
     """Also where the fork server's first message was never read, for nobody came."""
     (furnish(tmp_path) / "export").symlink_to(site / "export")  # another folder, because its log is read
     with serve(tmp_path, ".venv-page") as address:
@@ -543,7 +543,7 @@ def test_it_ends_without_a_traceback(site, tmp_path, visits, number):
     assert "Traceback" not in log and "Error" not in log, log
 
 
-def test_the_page_below_another_address(browser, site):
+def test_page_works_below_a_base_url(browser, site):
     """With or without the closing slash, which its own addresses are made with."""
     more = "--Voila.base_url=/icons"
     with serve(site, ".venv-page", ready="icons/healthz", more=more) as address, browser.new_context() as context:
@@ -560,7 +560,7 @@ def test_the_page_below_another_address(browser, site):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_server_leaves_nobody_behind(site, number):
+def test_ended_server_leaves_no_processes(site, number):
     with serve(site, ".venv-page", ICON_VISITORS="5") as address:
         server = server_of(address)
         for _ in range(3):
@@ -573,7 +573,7 @@ def test_the_server_leaves_nobody_behind(site, number):
         assert time.monotonic() - begin < 10
 
 
-def test_a_killed_fork_server_is_replaced(browser, site):
+def test_killed_fork_server_is_replaced(browser, site):
     with serve(site, ".venv-page", ICON_VISITORS="5") as address, visit(browser, address) as page:
         server = server_of(address)
         forker = fork_server(server)
@@ -586,7 +586,7 @@ def test_a_killed_fork_server_is_replaced(browser, site):
         assert fork_server(server) != forker and len(kernels(server)) == 1 and health(address)["forked"]
 
 
-def test_after_forty_visits_nothing_is_left(browser, site):
+def test_visits_leave_no_kernels_memory_or_files(browser, site):
     with serve(site, ".venv-page", ICON_VISITORS="40") as address:
         server = server_of(address)
         for _ in range(4):  # what a first visit loads for good is no leak
