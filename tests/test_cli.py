@@ -3,7 +3,7 @@
 import json
 import re
 
-from support.process import python
+from support.process import PROGRAMS, python
 from support.standin.textures import render
 
 from icon_classifier.__main__ import main
@@ -56,8 +56,8 @@ def test_clean_lists_findings_and_changes_nothing(tmp_path):
     assert [found["file"] for found in findings] == ["net/broken.jpg", "net/b.jpg", "net/a.png", "spots/c.png"]
     assert set(findings[0]) == {"check", "file", "label", "score", "sentence", "evidence", "suggested", "other_label"}
     assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
-    modules = "import sys, icon_classifier.dataset.checks.run; print(*sys.modules)"
-    assert not {"torch", "fastai"} & set(python("-c", modules, environment=".venv").stdout.split())
+    run_of_checks = python(PROGRAMS / "print_modules.py", "icon_classifier.dataset.checks.run", environment=".venv")
+    assert run_of_checks.stdout and not {"torch", "fastai"} & set(run_of_checks.stdout.split())
     for folder, environment, sentence in (
         (tmp_path / "none", ".venv", "There are no images in"),
         (tmp_path, ".venv-page", "cleaning needs scipy"),
