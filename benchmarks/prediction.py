@@ -23,11 +23,12 @@ from icon_classifier.model.preprocessing import prepare
 from icon_classifier.training.sample import draw_icon, find_glyphs
 
 PICKLE = "export/export.pkl"
+PROGRAM = Path(__file__).parent.parent / "tests/support/programs/predict.py"
 LOADS = "load_classifier", "open_pickle"
 
 
 def medians(times, *actions):
-    """The median duration of each of `actions` in ms, taken in turns, `times` times after one that is not counted."""
+    """Return the median duration of each of `actions` in ms. They run in turns, `times` times after a warm-up."""
     taken = [[] for _ in actions]
     for turn in range(times + 1):
         for action, durations in zip(actions, taken, strict=True):
@@ -39,17 +40,15 @@ def medians(times, *actions):
 
 
 def jpeg(image, size):
-    """The bytes of `image` as a JPEG of this size."""
+    """Return the bytes of `image` as a JPEG of this size."""
     file = io.BytesIO()
     image.resize(size).save(file, "JPEG", quality=90)
     return file.getvalue()
 
 
 def process(load, photo):
-    """Run a whole process: import, load with the named function, and one prediction."""
-    code = f"import sys; from icon_classifier.model.classifier import {load} as load"
-    code += f"; load({PICKLE!r}).predict(sys.stdin.buffer.read())"
-    subprocess.run([sys.executable, "-c", code], input=photo, check=True, capture_output=True)
+    """Run a process that imports the package, loads the export with the function called `load`, and predicts once."""
+    subprocess.run([sys.executable, PROGRAM, load, PICKLE], input=photo, check=True, capture_output=True)
 
 
 def at_224(folder):
@@ -67,22 +66,20 @@ def at_224(folder):
 def main():
     icon = draw_icon(find_glyphs("star")[0], random.Random(0), 256)
     photo, camera, sent = (jpeg(icon, size) for size in ((1500, 1000), (4000, 3000), (683, 512)))
-    onnx, pickle = load_classifier(PICKLE), open_pickle(PICKLE)
+    onnx = load_classifier(PICKLE)
+    pickle = open_pickle(PICKLE)
     assert type(onnx).__name__ == "OnnxClassifier", "run make train first"
-    rule, ready = onnx.card.preprocessing, np.zeros((1, 3, *onnx.card.preprocessing["size"][::-1]), np.float32)
+    preprocessing = onnx.card.preprocessing
+    prepared = np.zeros((1, 3, *preprocessing["size"][::-1]), np.float32)
 
-    row(
-        "import, load, first prediction",
-        *medians(3, *(partial(process, load, photo) for load in LOADS)),
-        "fastai",
-        "ms",
-    )
+    times = medians(3, *(partial(process, load, photo) for load in LOADS))
+    row("import, load, first prediction", *times, "fastai", "ms")
     times = medians(30, partial(onnx.predict, photo), partial(pickle.predict, photo))
     row("prediction from a 1500 x 1000 JPEG", *times, "fastai", "ms")
 
     def bare():
-        prepare(open_image(photo), rule)
-        onnx.session.run(["scores"], {"images": ready}, onnx.options)
+        prepare(open_image(photo), preprocessing)
+        onnx.session.run(["scores"], {"images": prepared}, onnx.options)
 
     row("the same", *medians(30, partial(onnx.predict, photo), bare), "decode + resize + network alone", "ms")
     sizes = medians(10, *(partial(onnx.predict, image) for image in (sent, camera)))

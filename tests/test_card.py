@@ -22,7 +22,7 @@ CARD = Card(
 )
 
 
-def test_round_trip(tmp_path):
+def test_card_is_written_and_read(tmp_path):
     CARD.write(tmp_path / "card.json")
     assert Card.read(tmp_path / "card.json") == CARD
     assert [file.name for file in tmp_path.iterdir()] == ["card.json"]
@@ -116,7 +116,7 @@ def test_missing_card_raises_file_not_found(tmp_path):
 
 
 @pytest.mark.parametrize(("errors", "photos"), [(6, 90), (1, 2), (0, 10), (180, 180)])
-def test_error_figure(errors, photos):
+def test_error_figure_has_wilsons_bounds(errors, photos):
     """Wilson's bounds are the rates that are 1.96 standard errors away from the observed one."""
     figure = error_figure(errors, photos)
     assert figure["rate"] == errors / photos
@@ -134,7 +134,7 @@ def test_error_figure_rejects_invalid_counts(errors, photos):
         error_figure(errors, photos)
 
 
-def test_auroc_interval():
+def test_auroc_interval_matches_the_simulated_spread():
     """The interval matches the spread of AUROCs for exponential scores, for which Hanley and McNeil derived it."""
     rng = np.random.default_rng(0)
     negatives, positives = rng.exponential(1, (4000, 58, 1)), rng.exponential(5, (4000, 1, 51))
@@ -145,12 +145,12 @@ def test_auroc_interval():
     assert auroc_interval(1.0, 5, 5) == [1.0, 1.0] and auroc_interval(0.99, 5, 5)[1] == 1.0
 
 
-def test_sha256(tmp_path):
+def test_sha256_of_an_empty_file(tmp_path):
     (tmp_path / "empty").touch()
     assert sha256_of(tmp_path / "empty").startswith("e3b0c44298fc1c14")
 
 
-def test_in_words():
+def test_in_words_joins_labels():
     assert [in_words(labels) for labels in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
 
 

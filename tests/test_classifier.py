@@ -34,7 +34,7 @@ def test_bytes_that_are_no_image_are_refused(site):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
-def test_modes_and_shapes(site, mode):
+def test_predicts_images_of_any_mode(site, mode):
     classifier = load_classifier(site / "export/export.pkl")
     assert classifier.predict(Image.new("RGB", (900, 31), "navy").convert(mode)).label in classifier.labels
 

@@ -3,7 +3,7 @@
 import json
 import re
 
-from support.process import python
+from support.process import PROGRAMS, python
 from support.standin.textures import render
 
 from icon_classifier.__main__ import main
@@ -14,7 +14,7 @@ def run(*args, cwd=None, environment=".venv-page"):
     return python("-m", "icon_classifier", *map(str, args), environment=environment, cwd=cwd)
 
 
-def test_predict(site, drawing, tmp_path):
+def test_predict_prints_a_line_per_image(site, drawing, tmp_path):
     """One line per image; images that are out of distribution are marked."""
     star = drawing("star")
     bad = tmp_path / "bad.png"
@@ -34,7 +34,7 @@ def test_predict(site, drawing, tmp_path):
     assert "Traceback" not in mixed.stderr
 
 
-def test_clean(tmp_path):
+def test_clean_lists_findings_and_changes_nothing(tmp_path):
     """Findings per check with their evidence, or one JSON object each; nothing changes, and fastai is not loaded."""
     net, spots = (render(label, 1) for label in ("net", "spots"))
     files = {"net/a.png": net, "net/b.jpg": net, "spots/c.png": net, "spots/d.png": spots}
@@ -56,8 +56,8 @@ def test_clean(tmp_path):
     assert [found["file"] for found in findings] == ["net/broken.jpg", "net/b.jpg", "net/a.png", "spots/c.png"]
     assert set(findings[0]) == {"check", "file", "label", "score", "sentence", "evidence", "suggested", "other_label"}
     assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
-    modules = "import sys, icon_classifier.dataset.checks.run; print(*sys.modules)"
-    assert not {"torch", "fastai"} & set(python("-c", modules, environment=".venv").stdout.split())
+    run_of_checks = python(PROGRAMS / "print_modules.py", "icon_classifier.dataset.checks.run", environment=".venv")
+    assert run_of_checks.stdout and not {"torch", "fastai"} & set(run_of_checks.stdout.split())
     for folder, environment, sentence in (
         (tmp_path / "none", ".venv", "There are no images in"),
         (tmp_path, ".venv-page", "cleaning needs scipy"),
@@ -66,7 +66,7 @@ def test_clean(tmp_path):
         assert refused.returncode == 2 and sentence in refused.stderr and "Traceback" not in refused.stderr
 
 
-def test_card(site, tmp_path):
+def test_card_prints_the_card(site, tmp_path):
     assert json.loads(run("card", cwd=site).stdout)["labels"] == ["bell", "heart", "star"]
     missing = run("card", cwd=tmp_path)
     assert missing.returncode == 2 and missing.stderr.startswith("icon-classifier: there is no export/card.json")
@@ -81,7 +81,7 @@ def test_compile_refuses_with_a_reason(site, capsys):
         assert sentence in capsys.readouterr().err
 
 
-def test_compile(site, tmp_path):
+def test_compile_writes_onnx_model_and_card(site, tmp_path):
     (tmp_path / "bears.pkl").write_bytes((site / "export/export.pkl").read_bytes())
     made = run("compile", tmp_path / "bears.pkl", environment=".venv")
     assert made.returncode == 0 and "probabilities within" in made.stdout, made.stderr

@@ -6,7 +6,7 @@ from icon_classifier.files import replacing, write_atomic
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_failed_write_leaves_the_old_file(tmp_path, error):
+def test_failed_write_keeps_the_old_file(tmp_path, error):
     path = tmp_path / "card.json"
     write_atomic(path, b"old")
     with pytest.raises(error), replacing(path) as partial:

@@ -201,7 +201,7 @@ def words(*values):
         ([0x4000, 0, 0x80FF, 0xFFFF], [0, 0, 0, 0x8000], 16, RGB_ALPHA, {}, ((64, 0, 128), 127)),
     ],
 )
-def test_png_of_any_bit_depth(left, right, bits, colour, chunks, expected, interlace):
+def test_reads_png_of_any_bit_depth(left, right, bits, colour, chunks, expected, interlace):
     data = png_halves(left, right, bits, colour, interlace, **chunks)
     expected = [each if isinstance(each, tuple) else (each,) * 3 for each in expected]
     opened = open_image(data)
@@ -245,7 +245,7 @@ def test_16_bits_are_scaled():
         ("HSV", (0, 255, 255), (0, 0, 192), ((255, 0, 0), 192)),
     ],
 )
-def test_images_of_any_mode(mode, left, right, expected, longest):
+def test_reads_images_of_any_mode(mode, left, right, expected, longest):
     def halves(mode):
         image = Image.new(mode, (16, 16), left)
         image.paste(right, (8, 0, 16, 16))
@@ -400,7 +400,7 @@ def test_image_with_a_damaged_profile_is_read():
             assert open_image(whole).size == (32, 32)
 
 
-def test_large_profile_in_a_png():
+def test_large_profile_in_a_png_is_converted():
     """Pillow alone reads 1 MB of it."""
     profile = P3 + np.random.default_rng(0).bytes(1_500_000)
     profile = struct.pack(">I", len(profile)) + profile[4:]
@@ -411,7 +411,7 @@ def test_large_profile_in_a_png():
 # Kinds of files that people have
 
 
-def test_jpegs_of_printers():
+def test_cmyk_and_ycck_jpegs_are_read():
     """CMYK as Adobe writes it, inverted; and YCCK, the same as luma and chroma."""
     cyan, red = (255, 0, 0, 0), (0, 200, 220, 0)
     for ink, expected in ((cyan, (0, 255, 255)), (red, (255, 55, 35))):
@@ -428,7 +428,7 @@ def test_jpegs_of_printers():
         assert near(open_image(ycck).getpixel((8, 8)), expected, 4)
 
 
-def test_jpegs_of_phones():
+def test_mpo_file_of_a_phone_is_read():
     """Many phones append a second image, so that Pillow calls the file an MPO."""
     first, second = (Image.new("RGB", (60, 40), colour) for colour in (RED, BLUE))
     data = encoded(first, "MPO", save_all=True, append_images=[second], quality=95)
@@ -440,13 +440,13 @@ def test_jpegs_of_phones():
 
 
 @pytest.mark.parametrize(("format", "brand"), [("AVIF", b"avif"), ("HEIF", b"heic")])
-def test_avif_and_heic_with_a_common_brand(format, brand):
+def test_avif_and_heic_with_the_brand_mif1_are_read(format, brand):
     data = encoded(two_halves(), format)
     assert data[4:12] == b"ftyp" + brand and brand in data[12:40]
     assert near(open_image(data[:8] + b"mif1" + data[12:]).getpixel((5, 5)), RED)
 
 
-def test_heic_of_10_bits():
+def test_10_bit_heic_is_read():
     values = np.asarray(two_halves()).astype(np.uint16) << 8
     file = io.BytesIO()
     pillow_heif.from_bytes("RGB;16", (60, 40), values.tobytes()).save(file, quality=95)

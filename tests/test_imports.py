@@ -1,11 +1,16 @@
-"""Imports point one way, and the page needs neither fastai nor torch."""
+"""Test the imports: they point one way, the page needs neither fastai nor torch, and dependencies are declared."""
 
 import ast
 import builtins
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from support import ROOT
-from support.process import python
+from support.process import PROGRAMS, python
 
 PACKAGE = ROOT / "icon_classifier"
 # What each part may import of the others; as in CONTRIBUTING.md.
@@ -95,23 +100,38 @@ def test_exceptions_have_one_base_class():
 
 def test_public_names_load_without_fastai_and_torch():
     """`import icon_classifier` loads none of its modules, because every process runs it."""
-    code = """
-import sys, icon_classifier
-print(*[name for name in sys.modules if name.startswith("icon_classifier.")])
-from icon_classifier import *
-from icon_classifier.images import ImageError
-from icon_classifier.model.card import CardError
-from icon_classifier.model.classifier import ExportError
-print(*sorted(icon_classifier.__all__), *sorted({"fastai", "torch", "onnxruntime"} & set(sys.modules)))
-print(all(issubclass(error, IconClassifierError) for error in (ImageError, CardError, ExportError)))
-"""
-    run = python("-c", code, environment=".venv-page")
+    run = python(PROGRAMS / "public_names.py", environment=".venv-page")
     names = "Card Classifier IconClassifierError Prediction load_classifier"
     assert run.stdout.splitlines() == ["", names, "True"], run.stderr
 
 
-def test_page_loads_without_fastai_and_torch():
-    code = "import sys, icon_classifier.server.kernel_manager, icon_classifier.page.page; print(*sorted(sys.modules))"
-    loaded = python("-c", code).stdout.split()
+def test_page_and_server_load_without_fastai_and_training():
+    modules = [f"icon_classifier.server.{name}" for name in ("kernel_manager", "fork_server", "identity", "websocket")]
+    loaded = python(PROGRAMS / "print_modules.py", *modules, "icon_classifier.page.page").stdout.split()
     assert "icon_classifier.page.page" in loaded
     assert not {"fastai", "torch", "icon_classifier.training"} & set(loaded)
+
+
+# Files that need extras; the base dependencies suffice for all others, except for the optional imports of OPTIONAL.
+NEED_EXTRAS = ("training/", "dataset/", "notebook_runner.py", "model/learner.py", "model/network.py")
+OPTIONAL = {"model/classifier.py": {"fastai", "torch"}, "images.py": {"pillow-heif"}}
+PARTS_OF_FASTAI = {"fastcore", "fasttransform"}  # fastai is built on them, and re-exports them
+
+
+def test_imported_packages_are_declared():
+    """Each imported distribution is a dependency in pyproject.toml, or in an extra where that is needed anyway."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    base = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    lines = [line for extra in project["optional-dependencies"].values() for line in extra]
+    everything = base | {canonicalize_name(Requirement(line).name) for line in lines} | PARTS_OF_FASTAI
+    distributions = packages_distributions()
+    missing = {}
+    for path in PACKAGE.rglob("*.py"):
+        file = path.relative_to(PACKAGE).as_posix()
+        declared = everything if file.startswith(NEED_EXTRAS) else base | OPTIONAL.get(file, set())
+        modules = {name.partition(".")[0] for name in imports_of(path)} - {"icon_classifier", *sys.stdlib_module_names}
+        for module in modules:
+            names = set(map(canonicalize_name, distributions.get(module, [module])))
+            if not names & declared:
+                missing.setdefault(min(names), []).append(file)
+    assert missing == {}

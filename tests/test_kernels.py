@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -105,24 +107,10 @@ def test_without_forking_kernels_are_plain_processes(folder, tmp_path, code, rea
 
 def test_process_limit_gives_status_503(folder, tmp_path):
     """The other visitors keep their kernels."""
-    (tmp_path / "scarce.py").write_text("""import os
-fork, left = os.fork, [1]
-def scarce():
-    if not left: raise BlockingIOError(11, 'Resource temporarily unavailable')
-    left.pop()
-    return fork()
-os.fork = scarce""")
-    (tmp_path / "sitecustomize.py").write_text("import sys\nif 'fork_server' in str(sys.orig_argv): import scarce")
-    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    (tmp_path / "sitecustomize.py").write_text("import sys\nif 'fork_server' in str(sys.orig_argv): import fork_once")
+    env = {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, PROGRAMS, ROOT)))}
     ran = python(PROGRAMS / "start_two_kernels.py", str(folder / "notebooks"), environment=".venv-page", env=env)
     assert ran.stdout.split() == ["503", "1", "True", "True"], ran.stderr
-
-
-def test_server_loads_without_fastai_and_training():
-    code = """import sys; import icon_classifier.server.kernel_manager, icon_classifier.server.fork_server
-import icon_classifier.server.identity, icon_classifier.server.websocket, icon_classifier.page.page
-print([name for name in sys.modules if name.split(".")[0] in ("fastai", "torch") or "classifier.training" in name])"""
-    assert python("-c", code).stdout.strip() == "[]"
 
 
 def test_exports_named_in_notebooks_are_found(tmp_path):
@@ -139,8 +127,6 @@ def test_exports_named_in_notebooks_are_found(tmp_path):
 
 
 def test_only_the_ipykernel_of_this_python_is_forked():
-    import sys
-
     assert kernel_arguments([sys.executable, "-m", "ipykernel_launcher", "-f", "x.json"]) == ["-f", "x.json"]
     assert kernel_arguments(["/elsewhere/bin/python", "-m", "ipykernel_launcher", "-f", "x.json"]) is None
     assert kernel_arguments([sys.executable, "-m", "another_kernel", "-f", "x.json"]) is None
@@ -173,17 +159,12 @@ def test_memory_limit_is_at_most_the_machines_memory():
 
 @pytest.mark.parametrize(("soft", "hard", "most"), [(300, 300, 10), (300, 2100, 100)])
 def test_open_files_limit_the_kernels(soft, hard, most):
-    code = f"""import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
-from icon_classifier.server import capacity
-print(capacity.max_kernels(None, 1 << 40), capacity.max_kernels(None, 512 << 20))
-print(*resource.getrlimit(resource.RLIMIT_NOFILE))"""
-    assert python("-c", code).stdout.split() == [str(most), "1", str(hard), str(hard)]
+    run = python(PROGRAMS / "max_kernels.py", str(soft), str(hard))
+    assert run.stdout.split() == [str(most), "1", str(hard), str(hard)]
 
 
 def test_one_image_is_decoded_at_a_time(tmp_path):
     """Without the lock, both processes would write their beginning before one writes its end."""
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: python(PROGRAMS / "hold_decode_lock.py", str(tmp_path / "log")), range(3)))
     assert (tmp_path / "log").read_text() == "begin end " * 3
@@ -191,9 +172,5 @@ def test_one_image_is_decoded_at_a_time(tmp_path):
 
 @pytest.mark.parametrize(("visitors", "expected"), [("3", 3), ("0", None), ("many", None)])
 def test_icon_visitors_sets_the_capacity(folder, visitors, expected):
-    code = """import asyncio; from icon_classifier.server.kernel_manager import VisitorKernelManager
-async def main():
-    kernels = VisitorKernelManager(); print(await kernels.capacity()); await kernels.shutdown_all()
-asyncio.run(main())"""
-    ran = python("-c", code, env={"ICON_VISITORS": visitors}, cwd=folder / "notebooks")
+    ran = python(PROGRAMS / "print_capacity.py", env={"ICON_VISITORS": visitors}, cwd=folder / "notebooks")
     assert int(ran.stdout) == expected if expected else int(ran.stdout) >= 1, ran.stderr

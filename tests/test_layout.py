@@ -315,7 +315,7 @@ def test_source_that_gains_or_loses_a_split(tmp_path):
     assert dataset(out) == {"cat": 1, "dog": 1}
 
 
-def test_decisions_of_cleaning_stay(tmp_path):
+def test_decisions_of_cleaning_survive_gathering(tmp_path):
     source = fill(tmp_path / "mine", [f"{label}/{i}.jpg" for label in ("cat", "dog") for i in range(4)])
     out = tmp_path / "out"
     gather_from(source, out)

@@ -133,7 +133,7 @@ def test_expected_error_follows_the_power_law():
 
 
 @pytest.mark.parametrize("counts", [[30, 1], [30], [5] * 40, [2, 2], [30, 0, 20]])
-def test_labels_with_few_photos(counts):
+def test_measures_labels_with_few_photos(counts):
     features = synthetic(counts, spread=0.2)
     look = early_look(features)
     assert look.error["photos"] == sum(counts) and len(look.photos) == sum(counts)

@@ -54,7 +54,7 @@ def test_stale_module_is_detected(copy):
     assert differences(copy) == ["icon_classifier/training/clean.py", "notebooks/train.ipynb"]
 
 
-def test_the_chapters_run():
+def test_chapters_run():
     run = nbdev("test", "--n-workers", "1", "notebooks/library")
     assert run.returncode == 0 and "Success" in run.stdout, run.stdout + run.stderr
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import ROOT
-from support.process import python
+from support.process import PROGRAMS, python
 
 from icon_classifier.images import ImageError, open_image
 from icon_classifier.model.card import Card, sha256_of
@@ -448,22 +448,8 @@ def test_unsupported_network_is_refused_with_a_reason(finished, tmp_path):
 
 def test_pickle_without_onnx_model_says_what_to_run(export):
     (export / "export.onnx").unlink()
-    load = f"from icon_classifier.model.classifier import load_classifier as f; f({str(export / 'export.pkl')!r})"
-    run = python("-c", load, environment=".venv-page")
+    run = python(PROGRAMS / "predict.py", "load_classifier", str(export / "export.pkl"), environment=".venv-page")
     assert run.returncode and "run: icon-classifier compile" in run.stderr.splitlines()[-1]
-
-
-LOAD = """
-import os, sys
-if {quiet}:
-    from icon_classifier.model.classifier import load_classifier
-    load_classifier({path!r}).predict({image!r})
-else:
-    import onnxruntime
-import time
-time.sleep(0.5)
-print(len(os.listdir("/proc/self/task")), *{{"torch", "fastai"}} & set(sys.modules))
-"""
 
 
 def test_no_telemetry_and_no_fastai_or_torch(finished, photos, tmp_path, monkeypatch):
@@ -475,9 +461,8 @@ def test_no_telemetry_and_no_fastai_or_torch(finished, photos, tmp_path, monkeyp
         home = tmp_path / str(quiet)
         home.mkdir()
         env = {"HOME": str(home), "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "" if quiet else "0"}
-        image = str(photos / "sample/valid/star/material-001.png")
-        code = LOAD.format(quiet=quiet, path=str(finished / "export.pkl"), image=image)
-        run = python("-c", code, environment=".venv-page", env=env)
+        arguments = [finished / "export.pkl", photos / "sample/valid/star/material-001.png"] if quiet else []
+        run = python(PROGRAMS / "count_threads.py", *arguments, environment=".venv-page", env=env)
         assert run.returncode == 0, run.stderr
         traces[quiet] = (run.stdout.split(), [file for file in home.rglob("*") if file.is_file()])
     threads_and_modules, files = traces[True]
@@ -485,7 +470,7 @@ def test_no_telemetry_and_no_fastai_or_torch(finished, photos, tmp_path, monkeyp
     assert int(traces[False][0][0]) > 1 or traces[False][1], "onnxruntime no longer phones home: drop the variable"
 
 
-def test_the_page_environment_is_small():
+def test_page_environment_is_small():
     """The packages of requirements.txt take at most 330 MB, without bytecode caches and installers."""
     folder = ROOT / ".venv-page"
     files = [f for f in folder.rglob("*") if f.is_file() and not f.is_symlink() and "__pycache__" not in f.parts]

@@ -34,7 +34,7 @@ def groups_of(number, pairs):
 
 @given(datasets())
 @settings(max_examples=300, deadline=None)
-def test_no_group_is_on_both_sides_and_labels_are(dataset):
+def test_groups_are_on_one_side_and_labels_on_both(dataset):
     labels, draws, pairs = dataset
     groups = groups_of(len(labels), pairs)
     valid = split_groups(labels, draws, groups)
@@ -71,7 +71,7 @@ def test_added_photos_move_none_from_validation_to_training(dataset, number):
 
 @given(datasets(), NUMBER)
 @settings(max_examples=300, deadline=None)
-def test_only_small_labels_are_exceptions(dataset, number):
+def test_only_small_labels_move_photos_back_to_training(dataset, number):
     """A photo moves back only if it was moved before, or all groups of one of its labels draw the same side."""
     labels, draws, pairs = dataset
     number = min(number + 1, len(labels))

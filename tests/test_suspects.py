@@ -53,7 +53,7 @@ def test_finds_mislabelled_photos_with_their_evidence(animals):
     assert all(not finding.evidence for finding in Mislabelled(DIRECTIONS, probabilities).find(photos))
 
 
-def test_hard_photos_are_for_a_person(animals):
+def test_ambiguous_photos_are_suggested_for_review(animals):
     """A photo between two labels is listed; cleanlab does not take it for mislabelled."""
     photos, _, probabilities = animals
     probabilities = probabilities.copy()
@@ -64,7 +64,7 @@ def test_hard_photos_are_for_a_person(animals):
 
 
 @pytest.mark.parametrize("labels", [["bear"], ["bear", "cat"]])
-def test_labels_without_photos(labels):
+def test_mislabelled_photos_among_empty_labels(labels):
     """Nothing can be mislabelled if there is one label; a label without photos can still be resembled."""
     photos, features = photos_at([(label, label) for label in labels for _ in range(10)])
     probabilities = np.eye(3)[[DIRECTIONS[photo.label] for photo in photos]]
@@ -99,7 +99,7 @@ def test_finds_a_coherent_impostor_only_with_approved_photos():
     assert FarFromApproved(features, []).find(photos) == []
 
 
-def test_impostors_vouch_for_each_other():
+def test_finds_impostors_that_share_a_direction():
     """Photos vary more than the impostors differ from the others, so single distances overlap. All share a direction.
 
     On each of 20 seeds all 12 impostors come first; by single distances it was 7 of 12 at worst.

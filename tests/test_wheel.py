@@ -1,4 +1,4 @@
-"""The package as pip installs it, away from the checkout."""
+"""Test the package as pip installs it, away from the checkout."""
 
 import os
 import subprocess
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
+from support.process import PROGRAMS
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The path of a wheel that is built from a copy of the files in git."""
+    """Build a wheel from a copy of the files in git; return its path."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for path in filter(None, tracked.split("\0")):
@@ -33,20 +34,38 @@ def test_wheel_contains_the_whole_package(wheel):
     assert licences == {"LICENSE", "NOTICE"}
 
 
-def test_installed_package_has_its_command_and_data(wheel, tmp_path):
-    """The page's environment has the dependencies; the package itself comes from the wheel only."""
-    installed = tmp_path / "installed"
-    zipfile.ZipFile(wheel).extractall(installed)
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    code = """
-import icon_classifier
-from icon_classifier.page.page import IconPage
-print(icon_classifier.__file__)
-print(IconPage("nowhere.pkl").about.value)
-"""
-    python = ROOT / ".venv-page/bin/python"
-    options = dict(cwd=tmp_path, env=environment, capture_output=True, text=True)
-    shown = subprocess.run([python, "-c", code], **options)
-    assert shown.stdout.startswith(str(installed)) and "There is no model" in shown.stdout, shown.stderr
-    run = subprocess.run([python, "-m", "icon_classifier", "card"], **options)
-    assert (run.returncode, run.stdout) == (2, "") and "there is no export/card.json" in run.stderr
+@pytest.fixture(scope="module")
+def environment(wheel, tmp_path_factory):
+    """Return a new environment into which the wheel is installed; the dependencies are those of the page's environment.
+
+    Nothing is downloaded.
+    """
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([ROOT / ".venv-page/bin/python", "-m", "venv", "--without-pip", folder], check=True)
+    (dependencies,) = (ROOT / ".venv-page/lib").glob("python*/site-packages")
+    (installed,) = folder.glob("lib/python*/site-packages")
+    (installed / "dependencies.pth").write_text(f"{dependencies}\n")
+    install = ["pip", "install", "--quiet", "--offline", "--no-deps", "--python", folder / "bin/python", wheel]
+    subprocess.run([ROOT / ".venv/bin/uv", *install], check=True)
+    return folder
+
+
+def run(command, folder):
+    """Run a command in `folder`, without the checkout on its path."""
+    without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(command, cwd=folder, env=without, capture_output=True, text=True)
+
+
+def test_installed_package_has_its_data_and_dependencies(environment, tmp_path):
+    ran = run([environment / "bin/python", PROGRAMS / "installed.py"], tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    where, about, dependencies = ran.stdout.splitlines()
+    assert where.startswith(str(environment)) and "There is no model" in about
+    number, *missing = dependencies.split()
+    assert int(number) > 5 and missing == []
+
+
+def test_installed_package_has_its_command(environment, tmp_path):
+    ran = run([environment / "bin/icon-classifier", "card"], tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "") and "there is no export/card.json" in ran.stderr
+    assert run([environment / "bin/icon-classifier", "--help"], tmp_path).returncode == 0

@@ -76,7 +76,7 @@ def read(page):
     return [card.value for card in page.predictions.children]
 
 
-def test_five_hundred_damaged_files(page, good):
+def test_damaged_files_are_refused_and_the_page_goes_on(page, good):
     said, memory = [], []
     for number, content in enumerate(bad_files()):
         give(page, content, name=f"{number}{MARKUP}.png")
@@ -140,7 +140,7 @@ def test_too_large_uploads_are_refused(page):
     assert refused == [number * len(big.getvalue()) > MAX_UPLOAD_BYTES for number in range(1, 6)] and any(refused)
 
 
-def test_unexpected_messages_from_the_browser(page, good):
+def test_unexpected_messages_of_the_browser_are_refused(page, good):
     send(page, {"begin": 1_000_000})
     for _ in range(30):
         send(page, {"name": MARKUP, "address": MARKUP}, good)
@@ -175,7 +175,7 @@ def test_many_labels_give_five_bars_and_a_count():
         (0.99, True, "This is probably none of them; star is only the closest label. Odd."),
     ],
 )
-def test_in_a_sentence(probability, is_ood, begins):
+def test_sentence_follows_probability_and_ood(probability, is_ood, begins):
     prediction = Prediction("star", probability, {"star": 0.9, "bell": 0.1}, is_ood, "Odd." if is_ood else "")
     assert in_a_sentence(prediction) == begins
     if not is_ood:

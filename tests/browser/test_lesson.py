@@ -11,7 +11,7 @@ from support.process import until
 from support.server import furnish, get, health, serve
 
 
-def test_voila_render_of_a_running_jupyter_server(browser, site, drawing):
+def test_jupyter_server_renders_the_page(browser, site, drawing):
     line = "jupyter server --no-browser --allow-root --ServerApp.port=$PORT --IdentityProvider.token="
     with serve(site, ".venv-page", line, ready="api") as address, browser.new_context() as context:
         page = context.new_page()
@@ -21,7 +21,7 @@ def test_voila_render_of_a_running_jupyter_server(browser, site, drawing):
         expect(prediction(page)).to_contain_text("Prediction: bell")
 
 
-def test_a_folder_of_pages_is_a_list_without_the_training_notebook(browser, site, drawing, tmp_path):
+def test_folder_of_pages_is_listed_without_hidden_notebooks(browser, site, drawing, tmp_path):
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copy(ROOT / "voila.json", tmp_path)
     shutil.copytree(site / "export", tmp_path / "export")
@@ -71,7 +71,7 @@ def page_of(folder, name, cells):
     return f"voila notebooks/{name}.ipynb --port=$PORT --no-browser"
 
 
-def test_any_notebook_is_a_page(browser, tmp_path):
+def test_any_notebook_is_rendered_as_a_page(browser, tmp_path):
     """What cells say is shown as Voila shows it: formulas too, for which alone MathJax is loaded."""
     cells = [
         "print('said')",
@@ -95,7 +95,7 @@ def test_any_notebook_is_a_page(browser, tmp_path):
         assert page.title() == "Mine" and complaints == []
 
 
-def test_a_widget_that_cannot_be_drawn_does_not_hide_the_page(browser, tmp_path):
+def test_broken_widget_does_not_hide_the_page(browser, tmp_path):
     broken = "from ipywidgets import Text\ntext = Text()\ntext._view_name = 'Unheard'\ntext"
     line = page_of(tmp_path, "broken", [broken, "print('done')"])
     with serve(tmp_path, ".venv", line) as address, browser.new_context() as context:
@@ -105,7 +105,7 @@ def test_a_widget_that_cannot_be_drawn_does_not_hide_the_page(browser, tmp_path)
         expect(page.get_by_text("done")).to_be_visible()
 
 
-def test_a_page_that_takes_long_says_so(browser, tmp_path):
+def test_slow_page_shows_a_notice_and_keeps_its_kernel(browser, tmp_path):
     """And its kernel is kept, though no page can have connected yet; but not for a visitor who has left."""
     wait = "import os, time\ntime.sleep(3600 if os.environ['QUERY_STRING'] else 12)"
     line = page_of(tmp_path, "slow", [wait, "print('done')"])

@@ -75,7 +75,7 @@ def test_visitors_stay_with_their_server(browser, site, servers, tmp_path):
     assert until(lambda: visitors(servers) == [0, 0], 10), "the tabs were closed, kernels stayed"
 
 
-def test_it_is_the_stickiness_that_does_it(browser, servers, tmp_path):
+def test_without_sticky_sessions_visits_fail(browser, servers, tmp_path):
     lines = (ROOT / "docs/haproxy.cfg").read_text().splitlines(keepends=True)
     without = [line.partition(" cookie ")[0].rstrip() + "\n" for line in lines if not line.startswith("    cookie ")]
     assert len(without) == len(lines) - 1 and "cookie one" not in "".join(without)
@@ -86,7 +86,7 @@ def test_it_is_the_stickiness_that_does_it(browser, servers, tmp_path):
         expect(page.get_by_role("alert")).to_contain_text("This page has ended", timeout=60_000)
 
 
-def test_other_sites_are_refused_behind_a_proxy_too(servers, tmp_path):
+def test_rejects_other_sites_behind_a_proxy(servers, tmp_path):
     """A proxy passes Host on, and one that ends TLS, as Heroku's does, makes no difference between http and https."""
     with proxy(tmp_path, servers) as address:
         _, headers, text = get(address, Host="icons.example")
@@ -104,7 +104,7 @@ def test_other_sites_are_refused_behind_a_proxy_too(servers, tmp_path):
         assert until(lambda: visitors(servers) == [0, 0], 5)
 
 
-def test_visitors_of_a_server_that_hangs_find_the_other(browser, site, servers, tmp_path):
+def test_visitors_of_a_hanging_server_move_to_the_other(browser, site, servers, tmp_path):
     """Nothing but health checks can tell: it still takes connections, and answers none."""
     with proxy(tmp_path, servers) as address, visit(browser, address) as page:
         server = server_of(servers[visitors(servers).index(1)])
@@ -122,7 +122,7 @@ def test_visitors_of_a_server_that_hangs_find_the_other(browser, site, servers, 
 @pytest.mark.parametrize(
     "line", ["http-request deny if { hdr(Upgrade) -i websocket }", "http-request set-header Host other.example"]
 )
-def test_a_proxy_that_stops_the_websocket_is_named(browser, servers, tmp_path, line):
+def test_proxy_that_blocks_websockets_is_reported(browser, servers, tmp_path, line):
     """And the kernel, which nobody can reach, ends."""
     configuration = (ROOT / "docs/haproxy.cfg").read_text()
     (tmp_path / "haproxy.cfg").write_text(

@@ -1,4 +1,4 @@
-"""What the tests of the served page share: a browser, its steps, and a look at the server's processes from outside."""
+"""Drive the page in Chromium: open it, upload images, classify them, and visit it in several ways."""
 
 import socket
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from support import binaries
 from support.server import get
 
-CHROMIUM = {  # how it is started
+CHROMIUM = {  # the options with which it is started
     "executable_path": binaries.find("chromium"),
     "args": [
         "--no-sandbox",
@@ -20,7 +20,8 @@ CHROMIUM = {  # how it is started
         "--disable-sync",
     ],
 }
-expect.set_options(timeout=30_000)  # what is expected comes in a blink, but a machine may be busy with something else
+TIMEOUT = 60_000  # ms; because a machine may be slow, or busy with something else
+expect.set_options(timeout=TIMEOUT)
 
 
 def open_page(page, address):
@@ -29,10 +30,10 @@ def open_page(page, address):
     ready(page, 90_000)
 
 
-def ready(page, timeout=30_000):
-    """Wait until the page's buttons are there, which may come one after the other: ours, or those of 2021.
+def ready(page, timeout=TIMEOUT):
+    """Wait until both buttons of the page are visible: ours, or those of 2021.
 
-    They are looked at in each frame, where `wait_for` may look twice a second.
+    They are checked in each frame; `wait_for` may check twice a second, which is too coarse for the benchmarks.
     """
     page.wait_for_function(
         """() => {
@@ -46,8 +47,9 @@ def ready(page, timeout=30_000):
 
 
 def loaded(page, address):
-    """Open the page; how many requests it makes to the server for that, and how many MB come."""
-    asked, came = [], []
+    """Open the page; return the number of its requests to the server, and the MB that it receives."""
+    asked = []
+    came = []
     network = page.context.new_cdp_session(page)
     network.on("Network.requestWillBeSent", lambda event: asked.append(event["request"]["url"]))
     network.on("Network.loadingFinished", lambda event: came.append(event["encodedDataLength"]))
@@ -59,7 +61,7 @@ def loaded(page, address):
 
 @contextmanager
 def new_cards(page, number=1):
-    """Do what brings pictures in, and wait until so many other ones than before are on the page."""
+    """Run the body, which uploads images; then wait until `number` images are on the page, all of them new."""
     before = images(page)
     yield
     page.wait_for_function(
@@ -68,11 +70,12 @@ def new_cards(page, number=1):
           return now.length === number && !now.some((address) => before.includes(address));
         }""",
         arg=[number, before],
+        timeout=TIMEOUT,
     )
 
 
 def images(page):
-    """Where the browser has the pictures that are on the page."""
+    """Return the addresses of the images on the page."""
     return page.locator(".icon-card img").evaluate_all("images => images.map((image) => image.src)")
 
 
@@ -84,14 +87,14 @@ def upload(page, *files):
 
 
 def sent(page):
-    """A list that grows by the size of every message that the page, once it is loaded anew, sends to its kernel."""
+    """Return a list that grows by the size of each message that the page sends to its kernel after its next load."""
     sizes = []
     page.on("websocket", lambda opened: opened.on("framesent", lambda payload: sizes.append(len(payload))))
     return sizes
 
 
 def complaints_of(page):
-    """A list that grows by whatever the browser complains about."""
+    """Return a list that grows by each error on the browser's console or in the page."""
     texts = []
     page.on("console", lambda message: texts.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: texts.append(str(error)))
@@ -108,7 +111,7 @@ def prediction(page):
 
 @contextmanager
 def visit(browser, address):
-    """A visitor of their own (no shared cookies or cache), with the page open."""
+    """Open the page as a new visitor, with their own cookies and cache; yield the page, and close it afterwards."""
     with browser.new_context() as context:
         page = context.new_page()
         open_page(page, address)
@@ -119,7 +122,7 @@ def visit(browser, address):
 
 
 def classify(browser, address, image):
-    """A visit as it should be: the answer is read, the tab closed."""
+    """Visit the page as most visitors do: classify an image, read the prediction and close the tab."""
     with visit(browser, address) as page:
         upload(page, image)
         press(page)
@@ -127,7 +130,7 @@ def classify(browser, address, image):
 
 
 def come_and_go(browser, address, image):
-    """Ten visits of all kinds: closed, reloaded, left in the middle of loading, aborted, fetched by a program."""
+    """Make ten visits: closed, reloaded, left while loading, aborted, or sent by a program."""
     classify(browser, address, image)
     with visit(browser, address) as page:
         page.reload()

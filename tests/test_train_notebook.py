@@ -1,4 +1,4 @@
-"""train.ipynb, executed as by `make train`."""
+"""Test train.ipynb, executed as `make train` executes it."""
 
 import csv
 import json
@@ -72,7 +72,7 @@ def test_error_on_the_sample(site):
         assert fact in printed(site / "train.ipynb") and fact in (site / "export/model_card.md").read_text()
 
 
-def test_the_lesson_is_visible(site):
+def test_notebook_shows_the_lessons_calls_and_images(site):
     notebook = nbformat.read(site / "train.ipynb", as_version=4)
     source = "\n".join(cell.source for cell in notebook.cells)
     for line in ("DataBlock(", "RandomResizedCrop(size, min_scale=0.5)", "learn.fine_tune(epochs", "learn.export("):
@@ -83,7 +83,7 @@ def test_the_lesson_is_visible(site):
     assert len(images) >= 4  # contact sheet, batch, confusion matrix, top losses
 
 
-def test_own_folder_and_choices_in_the_cleaner(site, tmp_path, execute_here, capsys):
+def test_choices_in_the_cleaner_are_applied_to_the_dataset(site, tmp_path, execute_here, capsys):
     """The random split, fine_tune, and marks made in the cleaner, which the next cell applies; nothing is deleted.
 
     Training reads the dataset that the folder was gathered into. The folder itself stays as it was, and gathering it
@@ -288,7 +288,7 @@ def test_training_and_page_get_the_same_pixels(tmp_path, kind):
         ({"pretrained": True, "per_label": 15}, "The pretrained weights of resnet18 could not be downloaded"),
         ({"weights": "nowhere.pth"}, "There is no file nowhere.pth. Set `weights` to"),
         ({"weights": str(Path(__file__)), "pretrained": False}, "`weights` is set, but `pretrained` is False"),
-        ({"weights": str(Path(__file__)), "per_label": 15}, "test_train.py does not hold the weights of resnet18: "),
+        ({"weights": str(Path(__file__)), "per_label": 15}, "notebook.py does not hold the weights of resnet18: "),
         ({"per_label": 15, "test_folder": "nowhere"}, "There is no test folder nowhere"),
         ({"source": "folder"}, "set `photos` to the path of your folder"),
         ({"source": "folder", "photos": "nowhere"}, "There is no file or folder nowhere"),

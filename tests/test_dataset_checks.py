@@ -130,7 +130,7 @@ def test_keeps_the_largest_photo_of_each_group(tmp_path):
     assert Duplicates().find(photos) == found and LabelConflicts().find(photos) == []
 
 
-def test_one_of_each_image_stays(tmp_path):
+def test_keeps_one_photo_of_each_image(tmp_path):
     """A darker photo shows the same, but is no certain copy; excluding what is certain leaves one photo of each."""
     image = textures.render("net", 1)
     dark = image.resize((200, 200)).point(lambda level: round(level * 0.9))
@@ -140,7 +140,7 @@ def test_one_of_each_image_stays(tmp_path):
     assert found[1].evidence == "net/b.png"
 
 
-def test_less_certain_duplicates_are_for_a_person(tmp_path):
+def test_less_certain_duplicates_are_suggested_for_review(tmp_path):
     """A slightly darker photo is a copy; one that is darker than that can be another exposure."""
     image = textures.render("net", 1)
     levels = (range(0, dark * 256, dark) for dark in range(100, 88, -1))
@@ -166,7 +166,7 @@ def test_copies_are_certain_and_drawings_of_one_glyph_are_not(tmp_path):
     assert [found.suggested for found in Duplicates().find(photos)].count(EXCLUDE) >= 3
 
 
-def test_a_mirror_image_is_for_a_person(tmp_path):
+def test_mirror_image_is_suggested_for_review(tmp_path):
     """Even that of a photo which is nearly symmetric. Under two labels it is no conflict: they can be arrows."""
     net = textures.render("net", 3)
     images = textures.render("stripes", 1), Image.blend(ImageOps.mirror(net), net, 0.45)

@@ -1,4 +1,4 @@
-"""Addresses: the requests that a host receives, recorded by a socket server."""
+"""Test network_guard.py: addresses as browsers request them, recorded by a socket server, and private addresses."""
 
 import socket
 import socketserver
@@ -9,7 +9,7 @@ import pytest
 
 from icon_classifier.dataset.download import Fetcher
 from icon_classifier.dataset.links import FetchError
-from icon_classifier.dataset.network_guard import as_ascii
+from icon_classifier.dataset.network_guard import as_ascii, is_public
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -17,7 +17,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 class Recorder(socketserver.StreamRequestHandler):
-    """Responds to the first request with `server.header`, and to later ones without; then closes the connection."""
+    """Responds to the first request with `server.header`, and to later ones without it; closes each connection."""
 
     def handle(self):
         head = b""
@@ -35,7 +35,7 @@ class Recorder(socketserver.StreamRequestHandler):
 
 @contextmanager
 def recorder(header=b"", family=socket.AF_INET):
-    """A host at `netloc`, which records the `targets` and `hosts` of its requests."""
+    """Serve a host that records the `targets` and `hosts` of its requests; yield the server."""
     kind = type("Server", (Server,), {"address_family": family})
     with kind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), Recorder) as server:
         host, server.port = server.server_address[:2]
@@ -153,3 +153,36 @@ def test_invalid_address_is_reported_and_stops_no_other(url):
     with recorder() as host, Fetcher(host.allowed) as fetcher:
         came = dict(fetcher.fetch_images([url, f"http://{host.netloc}/x"]))
         assert "is not a valid URL" in str(came[url]) and not came[f"http://{host.netloc}/x"].body
+
+
+@pytest.mark.parametrize(
+    "address",
+    "127.0.0.1 10.1.2.3 192.168.0.1 172.16.0.1 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 255.255.255.255 ::1 :: "
+    "fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 2002:7f00:1:: 64:ff9b::7f00:1".split(),
+)
+def test_private_addresses_are_not_public(address):
+    assert not is_public(address)
+
+
+def test_public_addresses_are_public():
+    assert all(map(is_public, ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]))
+
+
+def test_host_with_a_private_and_a_public_address_is_refused(monkeypatch):
+    """As in a DNS rebinding attack. The name is resolved once, so that the checked address is used."""
+    asked = []
+
+    def resolve(host, port, *args, **kwargs):
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("1.1.1.1", "127.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with Fetcher() as fetcher, pytest.raises(FetchError, match=r"rebound\.example is a private address"):
+        fetcher.fetch("http://rebound.example/x.jpg")
+    assert asked == ["rebound.example"]
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/x", "file:///etc/passwd", "heart.jpg", "http://", "http://[::1/x"])
+def test_invalid_address_is_reported(url):
+    with Fetcher() as fetcher, pytest.raises(FetchError, match="not a valid URL"):
+        fetcher.fetch(url)

@@ -1,4 +1,4 @@
-"""icon-classifier check: each check of the project, and what to do about each failure."""
+"""Test preflight.py, which `icon-classifier check` runs: each check, and what to do about each failure."""
 
 import re
 import shutil
