@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import IconClassifierError
-from ..exclude import EXCLUDED_FOLDER, Rows, decide, folder_of
-from ..layout import find_images
-from ..manifest import BY_HAND, EXCLUDED, KEPT, Manifest
+from ..exclude import Rows, decide, label_depth, label_folder
+from ..layout import find_images, readable
+from ..manifest import BY_HAND, EXCLUDED, EXCLUDED_FOLDER, KEPT, Manifest
 from ..suspicion import suspicion
 
 KEEP = "keep"  # the photo and its label are right
@@ -37,7 +37,7 @@ class Item:
 
     number: its place in `Review.items`. file: the path below the dataset, or below its .excluded.
     split: "train", "valid" or "". row: of the manifest; None if it was added by hand and nothing was decided.
-    found_as: its path when the checks looked at it. findings: those about it, the highest score first.
+    found_as: its path when the checks looked at it, as text. findings: those about it, the highest score first.
     """
 
     number: int
@@ -67,7 +67,7 @@ class Review:
     photos: the folder of the dataset. findings: of the checks; see checks.photo.Finding.
     valid: the files (below the dataset) that are for validation, if no folders train and valid say so.
     far_from_approved: None, or called with the items and returns `Finding`s; see approved.CompareWithApproved. It is
-    called as soon as a label has `MIN_APPROVED` approved photos, and when photos are approved after that.
+    called as soon as a label has `MIN_APPROVED` approved photos, and when others are approved after that.
 
     `items` keeps its order, so that an index in it means the same photo. Several processes can review one dataset.
     """
@@ -77,50 +77,62 @@ class Review:
         self.manifest = Manifest(photos)
         self._far_from_approved = far_from_approved
         self._steps = []  # that can be undone: lists of (item, the row before, the row after)
-        self.items = self._list(set(valid))
-        self.folders = {item.label: folder_of(item.file) for item in self.items}  # by label
+        self._compared = set()  # the approved photos that others were last compared with
+        self._comparisons = set()  # the names of the checks that compared them
+        self.items = self._list()
+        self.folders = self._label_folders()
         self._by_row = {_identity(item.row): item for item in self.items if item.row}
-        self._by_file = {item.file: item for item in self.items if not item.row}
+        self._by_file = {readable(item.file): item for item in self.items if not item.row}
+        found = {readable(file) for finding in findings for file in (finding.file, finding.evidence)}
+        self._set_names(found, set(map(readable, valid)))
         self._add_findings(findings)
         self._recheck()
 
-    def _list(self, valid):
-        """Return an `Item` per photo of the dataset, and per excluded one."""
-        files = find_images(self.photos)
-        rows = Rows(self.manifest)
-        if rows.settle([file for file, *_ in files]):
-            rows = Rows(self.manifest)
-        items = []
-        for file, split, _ in files:
-            split = split or ("valid" if file in valid else "train" if valid else "")
-            items.append(Item(len(items), file, rows.label(file), split, rows.kept.get(file)))
-        for file, row in rows.excluded.items():
-            if (self.photos / EXCLUDED_FOLDER / file).exists():
-                split = file.split("/")[0] if file.count("/") == 2 else ""
-                items.append(Item(len(items), file, row["label"], split, row))
+    def _list(self):
+        """Return an `Item` per photo of the dataset, and per excluded one. No other process decides meanwhile."""
+        with self.manifest.locked_if_writable():
+            self.manifest.refresh()
+            listed = find_images(self.photos)
+            self._depth = label_depth(listed)
+            rows = Rows(self.manifest, self._depth)
+            if self.manifest.writable and rows.settle([file for file, *_ in listed]):
+                rows = Rows(self.manifest, self._depth)
+            excluded = [row for row in rows.excluded.values() if self.manifest.place(row).exists()]
+        items = [
+            Item(number, file, rows.label(file), split, rows.kept.get(file))
+            for number, (file, split, _) in enumerate(listed)
+        ]
+        splits = {tuple(label_folder(item.file, self._depth)[0]): item.split for item in items}
+        for row in excluded:
+            above, _ = label_folder(row["file"], self._depth)
+            items.append(Item(len(items), row["file"], row["label"], splits.get(tuple(above), ""), row))
         return items
+
+    def _label_folders(self):
+        """Return {label: folder}, also of the labels whose photos have all been given another one."""
+        folders = {item.label: label_folder(item.file, self._depth)[1] for item in self.items}
+        for row in (item.row for item in self.items if item.row and item.row["given"]):
+            file = row["given_file"]
+            folders.setdefault(row["given"], label_folder(file, self._depth)[1] if file else row["given"])
+        return folders
+
+    def _set_names(self, found, valid):
+        """Set the paths by which the checks know the photos, and the splits. found, valid: the files that they name."""
+        for item in self.items:
+            file = readable(item.file)
+            item.found_as = file if file in found or file in valid or not item.row else item.row["given_file"] or file
+            item.split = item.split or ("valid" if item.found_as in valid else "train" if valid else "")
+        self._by_found = {item.found_as: item for item in reversed(self.items)}  # an excluded one comes last
 
     def _add_findings(self, findings):
         """Add findings to their photos, and order the photos."""
-        found = defaultdict(list)
         for finding in findings:
-            found[finding.file].append(finding)
+            item = self._by_found.get(readable(finding.file))
+            if item:
+                item.findings.append(finding)
         for item in self.items:
-            item.found_as = item.found_as or self._found_as(item, found)
-            item.findings += found.get(item.found_as, [])
             item.findings.sort(key=lambda finding: -finding.score)
-        self._by_found = {item.found_as: item for item in self.items}
         self._order = sorted(self.items, key=lambda item: suspicion(item.file, item.findings))
-
-    def _found_as(self, item, found):
-        """Return the path of a photo before it was relabelled, if the checks know it by that one."""
-        given = item.row and item.row["given"]
-        if item.file in found or not given:
-            return item.file
-        if item.row["origin"] == BY_HAND:
-            return item.row["url"]
-        file = Path(item.file)
-        return (file.parent.parent / self.folders.get(given, given) / file.name).as_posix()
 
     @property
     def labels(self):
@@ -137,7 +149,7 @@ class Review:
         None if there is none.
         """
         if finding.evidence:
-            return self._by_found.get(finding.evidence)
+            return self._by_found.get(readable(finding.evidence))
         if not finding.other_label:
             return None
         other = self.typed(finding.other_label)
@@ -162,8 +174,9 @@ class Review:
 
         if files is None:
             return [item.number for item in self._order if fits(item)]
-        items = self._by_found | {item.file: item for item in self.items}
-        return [items[file].number for file in files if file in items and fits(items[file])]
+        items = self._by_found | {readable(item.file): item for item in self.items}
+        named = filter(None, (items.get(readable(file)) for file in files))
+        return [item.number for item in named if fits(item)]
 
     def checks(self):
         """Return {name of a check: number of photos it found}."""
@@ -185,7 +198,8 @@ class Review:
         with self.manifest.locked():
             self.refresh()
             items = [self.items[number] for number in dict.fromkeys(numbers)]
-            rows = Rows(self.manifest) if any(item.row is None for item in items) or decision == RELABEL else None
+            new = decision == RELABEL or any(item.row is None for item in items)
+            rows = Rows(self.manifest, self._depth) if new else None
             items = [item for item in items if (self.photos / item.place).exists()]
             before = [dict(item.row or rows.of(item.file)) for item in items]
             after = [self._columns(row, decision, label, rows) for row in before]
@@ -206,15 +220,15 @@ class Review:
         for item, row in zip(items, rows, strict=True):
             if row:
                 self._take(item, row)
-        if APPROVE in {item.decision for item, *_ in step}:
-            self._recheck()
+        self._recheck()
         if step and not undoing:
             self._steps.append(step)
         return [item.number for item, *_ in step]
 
     def _take(self, item, row):
         """Let `item` be as its `row` says."""
-        self._by_file.pop(row["url"], None)
+        if item.row is None:
+            self._by_file.pop(readable(item.file), None)
         item.take(row)
         self._by_row[_identity(row)] = item
 
@@ -229,19 +243,24 @@ class Review:
             self.refresh()
             step = [
                 (item, dict(item.row), {column: before.get(column, "") for column in DECIDED_COLUMNS})
-                for item, before, after in self._steps.pop()
+                for item, before, after in self._steps[-1]
                 if all(item.row[column] == after[column] for column in DECIDED_COLUMNS)
             ]
-            return self._apply(*map(list, zip(*step, strict=True)), undoing=True) if step else []
+            undone = self._apply(*map(list, zip(*step, strict=True)), undoing=True) if step else []
+            self._steps.pop()  # not before: if the disk is full, the step can be undone later
+            return undone
 
     def refresh(self):
         """Take over what other processes have decided; return whether there was something."""
         rows = self.manifest.refresh()
         for row in rows:
             if row["decision"] in (KEPT, EXCLUDED):
-                item = self._by_row.get(_identity(row)) or self._by_file.get(row["url"])
+                item = self._by_row.get(_identity(row))
+                if not item and row["origin"] == BY_HAND:  # then its url is its path
+                    item = self._by_file.get(row["url"])
                 if item:
                     self._take(item, row)
+        self._recheck()
         return bool(rows)
 
     # Approve
@@ -255,13 +274,20 @@ class Review:
         return dict(found)
 
     def _recheck(self):
-        """Find the photos that are far from the approved ones. The order changes in views that are made after that."""
-        enough = any(len(files) >= MIN_APPROVED for files in self.approved().values())
-        if enough and self._far_from_approved:
-            findings = self._far_from_approved(self.items)
-            names = {finding.check for finding in findings}
+        """Find the photos that are far from the approved ones, if others are approved than the last time.
+
+        The order changes in views that are made after that.
+        """
+        approved = {(item.number, item.label) for item in self.items if item.decision == APPROVE}
+        if not self._far_from_approved or approved == self._compared:
+            return
+        self._compared = approved
+        enough = MIN_APPROVED <= max(Counter(label for _, label in approved).values(), default=0)
+        findings = self._far_from_approved(self.items) if enough else []
+        self._comparisons |= {finding.check for finding in findings}
+        if self._comparisons:
             for item in self.items:
-                item.findings = [finding for finding in item.findings if finding.check not in names]
+                item.findings = [finding for finding in item.findings if finding.check not in self._comparisons]
             self._add_findings(findings)
 
     # What changed

@@ -17,17 +17,24 @@ class Thumbnails:
     def __init__(self, photos):
         self.photos = Path(photos)
         pool = ThreadPoolExecutor()  # Pillow decodes without holding the interpreter's lock
-        self._future = lru_cache(CACHED)(lambda file: pool.submit(self._make, file))
+        self._future = lru_cache(CACHED)(lambda file, _version: pool.submit(self._make, file))
 
     def prepare(self, files):
-        """Begin to make the thumbnails of `files`, which will be asked for soon."""
-        for file in files:
-            self._future(file)
+        """Begin to make the thumbnails of `files`, which will be asked for soon; return their futures."""
+        return [self._future(file, self._version(file)) for file in files]
 
     def __call__(self, files):
         """Return the bytes of a JPEG per file (below the folder), or None for one that cannot be decoded."""
-        self.prepare(files)
-        return [self._future(file).result() for file in files]
+        futures = zip(files, self.prepare(files), strict=True)
+        return [future.result() or self._make(file) for file, future in futures]  # what failed may succeed now
+
+    def _version(self, file):
+        """Return what changes when there is another photo at the path `file`; None if there is none."""
+        try:
+            status = (self.photos / file).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _make(self, file):
         try:
