@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import os
 import re
+from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,8 +82,9 @@ def _find_place(manifest, row, new, taken):
 
     The name can be written to the manifest, as the checks write it, even if that of a photo added by hand cannot.
     """
-    first = row["given_file"] or readable(row["file"])
-    stem, suffix = os.path.splitext(readable(new["file"]))
+    first = _first_file(row)
+    returns = first and new["file"] == row["file"] and not new["given"]
+    stem, suffix = os.path.splitext(first if returns else readable(new["file"]))
     for number in itertools.count():
         file = f"{stem}-{number}{suffix}" if number else stem + suffix
         found = {**new, "file": file, "given_file": "" if file == first else first}
@@ -90,6 +92,11 @@ def _find_place(manifest, row, new, taken):
         own = file in (row["file"], first) or file not in taken
         if place == manifest.place(row) or (own and not place.exists()):
             return found
+
+
+def _first_file(row):
+    """Return the path that the photo of `row` had at first; "" if the row, of an earlier version, does not say that."""
+    return row["given_file"] or ("" if row["given"] else readable(row["file"]))
 
 
 class Rows:
@@ -116,9 +123,8 @@ class Rows:
 
     def new(self, file, path):
         """Return a row for the photo at `path`, which was added by hand as `file`."""
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        row = dict.fromkeys(COLUMNS, "") | dict(label=self.label(file), file=file, url=readable(file), sha256=sha256)
-        return row | dict(origin=BY_HAND, decision=KEPT, time=now())
+        row = dict.fromkeys(COLUMNS, "") | dict(label=self.label(file), file=file, url=readable(file))
+        return row | dict(sha256=_sha256(path), origin=BY_HAND, decision=KEPT, time=now())
 
     def label(self, file):
         """Return the label of the folder in which `file` is, as it was typed."""
@@ -163,34 +169,39 @@ class Rows:
         return len(corrected)
 
     def _strays(self, files):
-        """Return {path or file name: file} for `files` without a row. A name that was taken may have got a number."""
+        """Return {path or file name: `files` without a row}. A name that was taken may have got a number ("...-1")."""
         taken = {file for row in self.manifest.rows for file in (row["file"], row["given_file"])}
-        numbered = {}
+        strays = defaultdict(list)
+        for file in sorted(files):
+            strays[file].append(file)
+            strays[file.rpartition("/")[2]].append(file)
         for file in sorted(files):
             before = re.sub(r"-\d+(?=\.[^./]*$)", "", file)
-            if before in taken or (self.manifest.photos / before).exists():
-                numbered |= {before.rpartition("/")[2]: file, before: file}
-        return numbered | {file.rpartition("/")[2]: file for file in files} | {file: file for file in files}
+            if before != file and (before in taken or (self.manifest.photos / before).exists()):
+                strays[before].append(file)
+                strays[before.rpartition("/")[2]].append(file)
+        return strays
 
     def _found_again(self, row, here, away):
         """Return the corrected row of a photo that is not where its `row` says; None if it is gone.
 
         here, away: the `_strays` of the dataset and of its folder .excluded.
         """
-        first = row["given_file"] or row["file"]
+        first = _first_file(row)
         names = (row["file"], row["file"].rpartition("/")[2], first.rpartition("/")[2])
-        if row["file"] in away:
-            new = {**row, "file": away[row["file"]], "decision": EXCLUDED, "reason": BY_CLEANING}
-        elif file := next((here[name] for name in names if name in here), None):
+        found = [{**row, "file": file, "decision": EXCLUDED, "reason": BY_CLEANING} for file in away[row["file"]]]
+        for file in (file for name in names for file in here[name]):
             new = row | self.moved(row, label_folder(file, self.depth)[1]) | dict(file=file)
-            if row["decision"] == EXCLUDED or new["label"] != row["label"]:
-                new["reason"] = ""
-        else:
-            return None
-        new["given_file"] = "" if new["file"] == first else first
-        if row["origin"] == BY_HAND and self.new(new["file"], self.manifest.place(new))["sha256"] != row["sha256"]:
-            return None  # only the names of gathered photos say what is in the files
-        return new
+            same = row["decision"] == KEPT and new["label"] == row["label"]
+            found.append(new if same else new | dict(reason=""))
+        for new in found:
+            if row["origin"] != BY_HAND or _sha256(self.manifest.place(new)) == row["sha256"]:
+                return new | dict(given_file="" if new["file"] == first else first)
+        return None  # the name of a gathered photo says what is in it; that of another does not
+
+
+def _sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class Manifest:
     @property
     def writable(self):
         """Return whether files can be created in the dataset."""
-        return os.access(self.photos, os.W_OK)
+        return os.access(self.photos, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
     def locked_if_writable(self):
         """Return a context as `locked`, to read only: a dataset that cannot be written to can be read without it."""
