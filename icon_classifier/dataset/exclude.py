@@ -36,7 +36,7 @@ def place_of(photos, row):
     return photos / EXCLUDED_FOLDER / row["file"] if row["decision"] in (EXCLUDED, WITHDRAWN) else photos / row["file"]
 
 
-def decide(manifest, changes):
+def apply_changes(manifest, changes):
     """Move photos as decided, and append their rows to the manifest; return the rows, None for a photo that is gone.
 
     changes: pairs of a row (see `Rows`) and a dict with the columns that change. All rows are written at once. If they
@@ -143,7 +143,7 @@ def exclude(photos, files):
         return [move_photo(photos / file, photos / EXCLUDED_FOLDER / file) for file in files]
     rows = Rows(Manifest(photos))
     change = dict(decision=EXCLUDED, reason=BY_CLEANING)
-    decided = decide(rows.manifest, [(rows.of(file.as_posix()), change) for file in files])
+    decided = apply_changes(rows.manifest, [(rows.of(file.as_posix()), change) for file in files])
     return [place_of(photos, row) for row in decided if row]
 
 
@@ -155,7 +155,7 @@ def restore(photos, files):
         return [move_photo(photos / EXCLUDED_FOLDER / file, photos / file) for file in files]
     rows = Rows(Manifest(photos))
     change = dict(decision=KEPT, reason="")
-    decided = decide(rows.manifest, [(rows.of_excluded(file.as_posix()), change) for file in files])
+    decided = apply_changes(rows.manifest, [(rows.of_excluded(file.as_posix()), change) for file in files])
     return [place_of(photos, row) for row in decided if row]
 
 
@@ -172,5 +172,5 @@ def relabel(file, label):
         return move_photo(file, file.parent.parent / label / file.name)
     rows = Rows(Manifest(photos))
     row = rows.of(file.relative_to(photos).as_posix())
-    (moved,) = decide(rows.manifest, [(row, rows.moved(row, label))])
+    (moved,) = apply_changes(rows.manifest, [(row, rows.moved(row, label))])
     return moved and place_of(photos, moved)

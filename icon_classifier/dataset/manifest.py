@@ -144,11 +144,11 @@ class Manifest:
     def _enter(self, row):
         """Add `row`, or replace the open row of the same link or the row of the same photo."""
         key = _key(row)
-        photo = _photo_key(row)
+        photo = photo_key(row)
         entered = self._open.pop(key, None)
         if entered is None and photo:
             entered = self._with_photo.get(photo)
-            if entered and _photo_key(entered) != photo:
+            if entered and photo_key(entered) != photo:
                 entered = None  # it was changed since
         if entered is None:
             entered = row
@@ -270,7 +270,7 @@ def _key(row):
     return asked(row), row["url"], row["origin"]
 
 
-def _photo_key(row):
+def photo_key(row):
     """Return what identifies the photo of `row`, whatever is decided about it; None if it has no photo."""
     has_photo = row["decision"] in WITH_PHOTO and row["sha256"]
     return (*_key(row), row["sha256"]) if has_photo else None

@@ -6,11 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..checks.approved import FarFromApproved
-from .decisions import APPROVE, EXCLUDE, MIN_APPROVED
+from ..suspicion import EXCLUDE
+from .decisions import APPROVE, MIN_APPROVED_TO_COMPARE
 
 
 class CompareWithApproved:
-    """Finds photos that are far from the approved photos of their label, once a label has `MIN_APPROVED` of them.
+    """Find photos that are far from the approved photos of their label.
+
+    Labels with less than `MIN_APPROVED_TO_COMPARE` approved photos are left out.
 
     features: {file below the dataset: its features, of a network}. Photos without features are left out.
     """
@@ -22,7 +25,8 @@ class CompareWithApproved:
         """Return the `Finding`s about `items`, those of a `Review`."""
         items = [item for item in items if item.found_as in self.features and item.decision != EXCLUDE]
         counts = Counter(item.label for item in items if item.decision == APPROVE)
-        approved = {item.found_as for item in items if item.decision == APPROVE and counts[item.label] >= MIN_APPROVED}
+        enough = {label for label, number in counts.items() if number >= MIN_APPROVED_TO_COMPARE}
+        approved = {item.found_as for item in items if item.decision == APPROVE and item.label in enough}
         if not approved:
             return []
         features = np.array([self.features[item.found_as] for item in items])
