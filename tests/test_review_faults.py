@@ -12,10 +12,11 @@ from PIL import Image
 from support import ROOT
 from test_review import decisions, files, finding, make_dataset, number
 
+from icon_classifier.dataset import manifest as manifest_module
 from icon_classifier.dataset.checks.run import find_all
 from icon_classifier.dataset.exclude import exclude, relabel
 from icon_classifier.dataset.manifest import DiskError, Manifest
-from icon_classifier.dataset.review import decisions as module
+from icon_classifier.dataset.review import decisions as decisions_module
 from icon_classifier.dataset.review.approved import CompareWithApproved
 from icon_classifier.dataset.review.decisions import APPROVE, EXCLUDE, KEEP, RELABEL, Review
 from icon_classifier.dataset.review.findings import write_findings
@@ -163,20 +164,29 @@ def test_a_review_that_opens_while_another_decides(tmp_path, monkeypatch):
         first.decide([1], APPROVE)
 
     deciding = threading.Thread(target=decide)
-    real = module.find_images
+    real = decisions_module.find_images
 
     def slow(folder):  # the manifest was read, and the other tab begins before the files are listed
         deciding.start()
         deciding.join(0.5)
         return real(folder)
 
-    monkeypatch.setattr(module, "find_images", slow)
+    monkeypatch.setattr(decisions_module, "find_images", slow)
     second = Review(tmp_path)
     deciding.join()
     second.refresh()
     for each in (first, second):
         assert each.counts() == {EXCLUDE: 1, APPROVE: 1, "": 10}
     assert [first.undo() for _ in range(3)] == [[1], [1], [0]]
+
+
+def test_a_program_that_keeps_the_lock_is_named(tmp_path, monkeypatch):
+    make_dataset(tmp_path)
+    review = Review(tmp_path)
+    monkeypatch.setattr(manifest_module, "LOCK_TIMEOUT", 0.1)
+    with Manifest(tmp_path).locked(), pytest.raises(DiskError, match="^Another program has been writing to .*manifest"):
+        review.decide([0], KEEP)
+    assert review.decide([0], KEEP) == [0]
 
 
 def test_thumbnails_are_those_of_the_photos_that_are_there(tmp_path):
@@ -292,7 +302,7 @@ def test_a_dataset_that_cannot_be_written_to_can_be_looked_at(read_only):
         grid.review, "star/00001.jpg"
     )
     grid._receive(grid, {"decide": EXCLUDE, "first": 0, "last": 0, "view": grid._view_id}, [])
-    assert "cannot be written to: Permission denied" in grid.status["said"] and grid.review.refresh() is False
+    assert "cannot be written to: Permission denied" in grid.status["said"] and grid.review.refresh() == []
     with pytest.raises(DiskError, match="cannot be written to"):
         write_findings(read_only, [])
 

@@ -45,7 +45,7 @@ def label_folder(file, depth):
     return folders[:depth], folders[depth]
 
 
-def decide(manifest, changes):
+def apply_changes(manifest, changes):
     """Move photos as decided, and append their rows to the manifest; return the rows, None for a photo that is gone.
 
     changes: pairs of a row (see `Rows`) and a dict with the columns that change. All rows are written at once. If they
@@ -105,9 +105,9 @@ class Rows:
     kept, excluded: {file: row}. depth: see `label_depth`.
     """
 
-    def __init__(self, manifest, depth):
+    def __init__(self, manifest, depth=None):
         self.manifest = manifest
-        self.depth = depth
+        self.depth = label_depth(find_images(manifest.photos)) if depth is None else depth
         self.kept = {row["file"]: row for row in manifest.rows if row["decision"] == KEPT}
         self.excluded = {row["file"]: row for row in manifest.rows if row["decision"] == EXCLUDED}
         self.labels = {folder: label for label, folder in manifest.folders().items()}  # as they were typed
@@ -210,7 +210,7 @@ def _rows(photos):
     manifest = Manifest(photos)
     with manifest.locked():
         manifest.refresh()
-        yield Rows(manifest, label_depth(find_images(photos)))
+        yield Rows(manifest)
 
 
 def exclude(photos, files):
@@ -224,7 +224,7 @@ def exclude(photos, files):
         return [move_photo(photos / file, photos / EXCLUDED_FOLDER / file) for file in files]
     change = dict(decision=EXCLUDED, reason=BY_CLEANING)
     with _rows(photos) as rows:
-        decided = decide(rows.manifest, [(rows.of(file.as_posix()), change) for file in files])
+        decided = apply_changes(rows.manifest, [(rows.of(file.as_posix()), change) for file in files])
     return [rows.manifest.place(row) for row in decided if row]
 
 
@@ -236,7 +236,7 @@ def restore(photos, files):
         return [move_photo(photos / EXCLUDED_FOLDER / file, photos / file) for file in files]
     change = dict(decision=KEPT, reason="")
     with _rows(photos) as rows:
-        decided = decide(rows.manifest, [(rows.of_excluded(file.as_posix()), change) for file in files])
+        decided = apply_changes(rows.manifest, [(rows.of_excluded(file.as_posix()), change) for file in files])
     return [rows.manifest.place(row) for row in decided if row]
 
 
@@ -253,5 +253,5 @@ def relabel(file, label):
         return move_photo(file, file.parent.parent / label / file.name)
     with _rows(photos) as rows:
         row = rows.of(file.relative_to(photos).as_posix())
-        (moved,) = decide(rows.manifest, [(row, rows.moved(row, label))])
+        (moved,) = apply_changes(rows.manifest, [(row, rows.moved(row, label))])
     return moved and rows.manifest.place(moved)

@@ -79,13 +79,13 @@ class Manifest:
     @contextmanager
     def locked(self):
         """Let no other process write within a `with` block, which can be nested. Raises `DiskError`."""
-        try:
-            with writing(self.photos):
+        with writing(self.photos):
+            try:
                 self._lock.acquire(LOCK_TIMEOUT)
-        except Timeout:
-            raise DiskError(
-                f"Another program has been writing to {self.path} for {LOCK_TIMEOUT} s. End it, and try again."
-            ) from None
+            except Timeout:  # an OSError, too
+                raise DiskError(
+                    f"Another program has been writing to {self.path} for {LOCK_TIMEOUT} s. End it, and try again."
+                ) from None
         try:
             yield
         finally:
@@ -179,11 +179,11 @@ class Manifest:
     def _enter(self, row):
         """Add `row`, or replace the open row of the same link or the row of the same photo."""
         key = _key(row)
-        photo = _photo_key(row)
+        photo = photo_key(row)
         entered = self._open.pop(key, None)
         if entered is None and photo:
             entered = self._with_photo.get(photo)
-            if entered and _photo_key(entered) != photo:
+            if entered and photo_key(entered) != photo:
                 entered = None  # it was changed since
         if entered is None:
             entered = row
@@ -328,7 +328,7 @@ def _key(row):
     return asked(row), row["url"], row["origin"]
 
 
-def _photo_key(row):
+def photo_key(row):
     """Return what identifies the photo of `row`, whatever is decided about it; None if it has no photo."""
     has_photo = row["decision"] in WITH_PHOTO and row["sha256"]
     return (*_key(row), row["sha256"]) if has_photo else None
@@ -339,6 +339,8 @@ def writing(photos):
     """Raise an OSError of the block as a `DiskError`."""
     try:
         yield
+    except DiskError:
+        raise
     except OSError as error:
         raise DiskError(
             f"{photos} cannot be written to: {error.strerror or error}. What was gathered and decided "

@@ -7,11 +7,14 @@ import numpy as np
 
 from ..checks.approved import FarFromApproved
 from ..layout import readable
-from .decisions import APPROVE, EXCLUDE, MIN_APPROVED
+from ..suspicion import EXCLUDE
+from .decisions import APPROVE, MIN_APPROVED_TO_COMPARE
 
 
 class CompareWithApproved:
-    """Finds photos that are far from the approved photos of their label, once a label has `MIN_APPROVED` of them.
+    """Find photos that are far from the approved photos of their label.
+
+    Labels with less than `MIN_APPROVED_TO_COMPARE` approved photos are left out.
 
     features: {file below the dataset: its features, of a network}. Photos without features are left out.
     """
@@ -24,7 +27,8 @@ class CompareWithApproved:
         names = {item.number: self._name(item) for item in items if item.decision != EXCLUDE}
         items = [item for item in items if names.get(item.number)]
         counts = Counter(item.label for item in items if item.decision == APPROVE)
-        approved = {item.found_as for item in items if item.decision == APPROVE and counts[item.label] >= MIN_APPROVED}
+        enough = {label for label, number in counts.items() if number >= MIN_APPROVED_TO_COMPARE}
+        approved = {item.found_as for item in items if item.decision == APPROVE and item.label in enough}
         if not approved:
             return []
         features = np.array([self.features[names[item.number]] for item in items])

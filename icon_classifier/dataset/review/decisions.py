@@ -1,19 +1,17 @@
-"""What is decided in a review, without widgets: each decision is a row of the manifest, saved as it is made."""
+"""Decide about photos: a review without its widgets. Each decision is saved at once, as a row of the manifest."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import IconClassifierError
-from ..exclude import Rows, decide, label_depth, label_folder
+from ..exclude import Rows, apply_changes, label_depth, label_folder
 from ..layout import find_images, readable
-from ..manifest import BY_HAND, EXCLUDED, EXCLUDED_FOLDER, KEPT, Manifest
-from ..suspicion import suspicion
+from ..manifest import BY_HAND, EXCLUDED, EXCLUDED_FOLDER, KEPT, Manifest, asked, photo_key
+from ..suspicion import EXCLUDE, RELABEL, suspicion
 
 KEEP = "keep"  # the photo and its label are right
 APPROVE = "approve"  # the same, and the photo is a good example of its label
-EXCLUDE = "exclude"
-RELABEL = "relabel"
 DECISIONS = (KEEP, APPROVE, EXCLUDE, RELABEL)
 # The reasons in the manifest, from which a restarted review knows what was decided.
 REASONS = {
@@ -23,7 +21,7 @@ REASONS = {
     RELABEL: "It was given another label in the review.",
 }
 DECIDED = {reason: decision for decision, reason in REASONS.items()}
-MIN_APPROVED = 10  # per label, from which on photos are compared with those that were approved
+MIN_APPROVED_TO_COMPARE = 10  # of a label; from then on its other photos are compared with them
 DECIDED_COLUMNS = "label file given decision reason".split()
 
 
@@ -49,11 +47,16 @@ class Item:
     findings: list = field(default_factory=list)
 
     def __post_init__(self):
-        self.decision = _decision(self.row)  # one of `DECISIONS`, or ""
+        self.decision = decision_of(self.row)  # one of `DECISIONS`, or ""
 
-    def take(self, row):
-        """Let the photo be as its `row` says."""
-        self.row, self.file, self.label, self.decision = row, row["file"], row["label"], _decision(row)
+    def update_from(self, row):
+        """Update the photo's file, label and decision from its `row`; return whether one of them has changed."""
+        before = self.file, self.label, self.decision
+        self.row = row
+        self.file = row["file"]
+        self.label = row["label"]
+        self.decision = decision_of(row)
+        return before != (self.file, self.label, self.decision)
 
     @property
     def place(self):
@@ -62,12 +65,12 @@ class Item:
 
 
 class Review:
-    """The photos of a dataset, ordered by suspicion, and what is decided about them.
+    """Order the photos of a dataset by suspicion, and decide about them.
 
     photos: the folder of the dataset. findings: of the checks; see checks.photo.Finding.
     valid: the files (below the dataset) that are for validation, if no folders train and valid say so.
     far_from_approved: None, or called with the items and returns `Finding`s; see approved.CompareWithApproved. It is
-    called as soon as a label has `MIN_APPROVED` approved photos, and when others are approved after that.
+    called as soon as a label has `MIN_APPROVED_TO_COMPARE` approved photos, and when others are approved after that.
 
     `items` keeps its order, so that an index in it means the same photo. Several processes can review one dataset.
     """
@@ -76,12 +79,12 @@ class Review:
         self.photos = Path(photos)
         self.manifest = Manifest(photos)
         self._far_from_approved = far_from_approved
+        self._far = []  # the findings about photos that are far from the approved ones
         self._steps = []  # that can be undone: lists of (item, the row before, the row after)
         self._compared = set()  # the approved photos that others were last compared with
-        self._comparisons = set()  # the names of the checks that compared them
         self.items = self._list()
         self.folders = self._label_folders()
-        self._by_row = {_identity(item.row): item for item in self.items if item.row}
+        self._by_key = {photo_key(item.row): item for item in self.items if item.row}
         self._by_file = {readable(item.file): item for item in self.items if not item.row}
         found = {readable(file) for finding in findings for file in (finding.file, finding.evidence)}
         self._set_names(found, set(map(readable, valid)))
@@ -193,8 +196,10 @@ class Review:
 
         label: for `RELABEL`. Raises `ReviewError`, and `DiskError` if nothing was decided.
         """
-        if decision not in DECISIONS or (decision == RELABEL and label not in self.folders):
-            raise ReviewError(f"There is no decision {decision!r} or no label {label!r} in this dataset.")
+        if decision not in DECISIONS:
+            raise ReviewError(f"There is no decision {decision!r}. Use one of: {', '.join(DECISIONS)}.")
+        if decision == RELABEL and label not in self.folders:
+            raise ReviewError(f"There is no label {label!r} in {self.photos}. Use one of: {', '.join(self.labels)}.")
         with self.manifest.locked():
             self.refresh()
             items = [self.items[number] for number in dict.fromkeys(numbers)]
@@ -211,26 +216,28 @@ class Review:
             return dict(decision=EXCLUDED, reason=REASONS[EXCLUDE])
         if decision == RELABEL and row["label"] != label:
             return rows.moved(row, self.folders[label]) | dict(reason=REASONS[RELABEL])
-        return dict(decision=KEPT, reason=REASONS[KEEP if decision == RELABEL else decision])
+        if decision == RELABEL:  # to the label that it has
+            decision = RELABEL if row["given"] else KEEP
+        return dict(decision=KEPT, reason=REASONS[decision])
 
     def _apply(self, items, before, after, undoing=False):
         """Write decisions; return the numbers of the photos that they concern."""
-        rows = decide(self.manifest, list(zip(before, after, strict=True)))
+        rows = apply_changes(self.manifest, list(zip(before, after, strict=True)))
         step = [(item, old, dict(new)) for item, old, new in zip(items, before, rows, strict=True) if new]
         for item, row in zip(items, rows, strict=True):
             if row:
-                self._take(item, row)
+                self._update_item(item, row)
         self._recheck()
         if step and not undoing:
             self._steps.append(step)
         return [item.number for item, *_ in step]
 
-    def _take(self, item, row):
-        """Let `item` be as its `row` says."""
+    def _update_item(self, item, row):
+        """Update `item` from its `row`; return whether it has changed."""
         if item.row is None:
             self._by_file.pop(readable(item.file), None)
-        item.take(row)
-        self._by_row[_identity(row)] = item
+        self._by_key[photo_key(row)] = item
+        return item.update_from(row)
 
     def undo(self):
         """Take back the last step; return the numbers of its photos, without those another process has decided since.
@@ -247,21 +254,21 @@ class Review:
                 if all(item.row[column] == after[column] for column in DECIDED_COLUMNS)
             ]
             undone = self._apply(*map(list, zip(*step, strict=True)), undoing=True) if step else []
-            self._steps.pop()  # not before: if the disk is full, the step can be undone later
+            self._steps.pop()  # at last, because after an error (a full disk) it can be undone again
             return undone
 
     def refresh(self):
-        """Take over what other processes have decided; return whether there was something."""
-        rows = self.manifest.refresh()
-        for row in rows:
+        """Read what other processes have decided; return the numbers of the photos that have changed."""
+        changed = []
+        for row in self.manifest.refresh():
             if row["decision"] in (KEPT, EXCLUDED):
-                item = self._by_row.get(_identity(row))
+                item = self._by_key.get(photo_key(row)) if row["sha256"] else None
                 if not item and row["origin"] == BY_HAND:  # then its url is its path
                     item = self._by_file.get(row["url"])
-                if item:
-                    self._take(item, row)
+                if item and self._update_item(item, row):
+                    changed.append(item.number)
         self._recheck()
-        return bool(rows)
+        return changed
 
     # Approve
 
@@ -282,12 +289,13 @@ class Review:
         if not self._far_from_approved or approved == self._compared:
             return
         self._compared = approved
-        enough = MIN_APPROVED <= max(Counter(label for _, label in approved).values(), default=0)
+        enough = any(len(files) >= MIN_APPROVED_TO_COMPARE for files in self.approved().values())
         findings = self._far_from_approved(self.items) if enough else []
-        self._comparisons |= {finding.check for finding in findings}
-        if self._comparisons:
+        names = {finding.check for finding in self._far + findings}
+        self._far = findings
+        if names:
             for item in self.items:
-                item.findings = [finding for finding in item.findings if finding.check not in self._comparisons]
+                item.findings = [finding for finding in item.findings if finding.check not in names]
             self._add_findings(findings)
 
     # What changed
@@ -296,7 +304,7 @@ class Review:
         """Return a line per label about what cleaning has changed since the photos were gathered."""
         lines = []
         for label in self.labels:
-            given = [item for item in self.items if ((item.row and item.row["given"]) or item.label) == label]
+            given = [item for item in self.items if (asked(item.row) if item.row else item.label) == label]
             excluded = sum(item.decision == EXCLUDE for item in given)
             gone = Counter(item.label for item in given if item.decision != EXCLUDE and item.label != label)
             come = Counter(
@@ -311,12 +319,7 @@ class Review:
         return lines
 
 
-def _identity(row):
-    """Return what identifies the photo of a row, whatever is decided about it."""
-    return row["given"] or row["label"], row["url"], row["origin"], row["sha256"]
-
-
-def _decision(row):
+def decision_of(row):
     """Return what was decided about the photo of a row, which can be None."""
     if not row:
         return ""
