@@ -285,8 +285,10 @@ class Review:
 
         The order changes in views that are made after that.
         """
+        if not self._far_from_approved:
+            return
         approved = {(item.number, item.label) for item in self.items if item.decision == APPROVE}
-        if not self._far_from_approved or approved == self._compared:
+        if approved == self._compared:
             return
         self._compared = approved
         enough = any(len(files) >= MIN_APPROVED_TO_COMPARE for files in self.approved().values())
