@@ -151,7 +151,8 @@ class Rows:
         A decision moves the photo before it notes that, and a person can move files too. So where a photo is, counts.
         files: those of the dataset, below it.
         """
-        photos, top = self.manifest.photos, self.manifest.photos / EXCLUDED_FOLDER
+        photos = self.manifest.photos
+        top = photos / EXCLUDED_FOLDER
         found = set(files)
         lost = [row for file, row in self.kept.items() if file not in found and not (photos / file).exists()]
         lost += [row for file, row in self.excluded.items() if not (top / file).exists()]

@@ -124,7 +124,10 @@ class Manifest:
         """
         present = set(map(id, self.rows))
         changed = [(old, row) for old, row in self._written.values() if id(row) not in present or row != old]
-        self.rows, self._open, self._with_photo, self._written = [], {}, {}, {}
+        self.rows = []
+        self._open = {}
+        self._with_photo = {}
+        self._written = {}
         self._read()
         same = defaultdict(list)
         for row in self.rows if changed else ():
