@@ -47,10 +47,10 @@ def arrange(manifest, wanted):
             manifest.reopen(row)
         elif wants and row["decision"] == WITHDRAWN:
             move_photo(excluded / row["file"], photos / row["file"])
-            row.update(restored(row))
+            row.update(changes_to_restore(row))
             back.add(row["label"])
         elif not wants and row["decision"] == KEPT and (photos / row["file"]).exists():
-            row.update(withdrawn(row, NOT_ASKED))
+            row.update(changes_to_withdraw(row, NOT_ASKED))
             gone.add(row["label"])
     if before != manifest.rows:
         manifest.save()  # before the moves: after an interruption, the rows say which photos are excluded, and why
@@ -127,15 +127,15 @@ def _withdraw(manifest, rows):
     """Mark photos and open rows as no longer in the source."""
     for row in rows:
         if row["decision"] in OPEN or (row["decision"] == KEPT and (manifest.photos / row["file"]).exists()):
-            manifest.change(row, **withdrawn(row, NOT_THERE))
+            manifest.change(row, **changes_to_withdraw(row, NOT_THERE))
 
 
-def withdrawn(row, reason):
+def changes_to_withdraw(row, reason):
     """Return the changes that withdraw a photo or an open row. A reason from a review stays, until it is restored."""
     return dict(decision=WITHDRAWN, reason=(row["decision"] == KEPT and row["reason"]) or reason)
 
 
-def restored(row):
+def changes_to_restore(row):
     """Return the changes that restore a withdrawn photo, with its reason from a review."""
     return dict(decision=KEPT, reason="" if row["reason"] in (NOT_ASKED, NOT_THERE) else row["reason"])
 
@@ -193,7 +193,7 @@ def _update(manifest, row, origin, link, folder, bodies):
         if same:
             manifest.change(row, decision=REFUSED, reason=same_image(same), file="")
         elif file and (photos / place).exists():
-            manifest.change(row, **restored(row))
+            manifest.change(row, **changes_to_restore(row))
             bodies[row["sha256"]] = row
         else:
             manifest.reopen(row)

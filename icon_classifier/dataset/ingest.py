@@ -6,7 +6,7 @@ import io
 from ..files import write_atomic
 from ..images import ImageError, open_image
 from .exclude import EXCLUDED_FOLDER, move_photo
-from .follow import restored, same_image
+from .follow import changes_to_restore, same_image
 from .links import FetchError, SourceError
 from .manifest import (
     END,
@@ -74,7 +74,7 @@ def _find_again(manifest, row, query):
         changed = True
         if row["file"]:
             move_photo(manifest.photos / EXCLUDED_FOLDER / row["file"], manifest.photos / row["file"])
-            row.update(restored(row))
+            row.update(changes_to_restore(row))
         else:
             manifest.reopen(row)
     row.update(query=str(query), licence=query.licence)
