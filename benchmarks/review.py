@@ -28,10 +28,11 @@ from support.server import (  # noqa: E402
     server_of,
 )
 
-from icon_classifier.dataset.checks.photo import RELABEL, Finding  # noqa: E402
+from icon_classifier.dataset.checks.photo import Finding  # noqa: E402
 from icon_classifier.dataset.manifest import Manifest  # noqa: E402
 from icon_classifier.dataset.review.findings import read_findings, write_findings  # noqa: E402
 from icon_classifier.dataset.review.grid import open_review  # noqa: E402
+from icon_classifier.dataset.suspicion import RELABEL  # noqa: E402
 
 LABELS = ("bell", "heart", "star")
 DECISIONS = 40

@@ -12,9 +12,10 @@ from support.standin import textures
 
 from icon_classifier.dataset.checks.degenerate import Degenerate
 from icon_classifier.dataset.checks.duplicates import Duplicates, LabelConflicts, duplicate_groups, duplicate_pairs
-from icon_classifier.dataset.checks.photo import EXCLUDE, REVIEW, Finding, read_photos
+from icon_classifier.dataset.checks.photo import REVIEW, Finding, read_photos
 from icon_classifier.dataset.checks.run import by_suspicion, find_all
 from icon_classifier.dataset.links import SourceError
+from icon_classifier.dataset.suspicion import EXCLUDE
 from icon_classifier.training.sample import LABELS, draw_icon, find_glyphs
 
 SEEDS = range(10)

@@ -211,7 +211,7 @@ def test_full_disk_is_reported_and_loses_one_image(tmp_path):
     with photos() as host, search_of(host, 60) as server:
         run = start(server, host, tmp_path, size=16_000)  # the manifest outgrows this after some rows
         _, error = run.communicate(timeout=60)
-        assert run.returncode != 0 and "What was gathered is safe. Solve this and run it again" in error
+        assert run.returncode != 0 and "is safe. Solve this, and try again: it will continue from here." in error
         manifest = (tmp_path / "manifest.csv").read_text()
         assert manifest.endswith("\n")
         kept = [row for row in Manifest(tmp_path).rows if row["decision"] == KEPT]

@@ -18,7 +18,8 @@ from icon_classifier.dataset.checks.run import by_suspicion
 from icon_classifier.dataset.exclude import exclude, relabel, restore
 from icon_classifier.dataset.manifest import COLUMNS, Manifest
 from icon_classifier.dataset.review.approved import CompareWithApproved
-from icon_classifier.dataset.review.decisions import APPROVE, EXCLUDE, KEEP, RELABEL, Review, ReviewError
+from icon_classifier.dataset.review.decisions import APPROVE, KEEP, Review, ReviewError
+from icon_classifier.dataset.suspicion import EXCLUDE, RELABEL
 
 LABELS = ("heart", "star")
 

@@ -10,7 +10,8 @@ from icon_classifier.dataset.checks.approved import MIN_APPROVED, FarFromApprove
 from icon_classifier.dataset.checks.duplicates import UNCERTAIN_SCORE_FACTOR
 from icon_classifier.dataset.checks.mislabelled import Mislabelled
 from icon_classifier.dataset.checks.outliers import MAX_SCORE, Outliers
-from icon_classifier.dataset.checks.photo import RELABEL, REVIEW, Photo
+from icon_classifier.dataset.checks.photo import REVIEW, Photo
+from icon_classifier.dataset.suspicion import RELABEL
 from icon_classifier.training.features import _averages
 
 DIRECTIONS = {"bear": 0, "cat": 1, "dog": 2}

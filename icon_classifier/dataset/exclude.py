@@ -1,11 +1,16 @@
 """Exclude photos, put them back, and give them other labels. The manifest notes each decision; nothing is deleted."""
 
 import hashlib
+import itertools
+import os
+import re
+from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 
-from .manifest import BY_HAND, COLUMNS, EXCLUDED, KEPT, WITHDRAWN, Manifest, is_dataset, now
+from .layout import find_images, readable
+from .manifest import BY_HAND, COLUMNS, EXCLUDED, EXCLUDED_FOLDER, KEPT, Manifest, is_dataset, now
 
-EXCLUDED_FOLDER = ".excluded"  # in the dataset; find_photos and fastai's get_image_files skip hidden folders
 BY_CLEANING = "It was excluded in cleaning."
 
 
@@ -26,35 +31,44 @@ def move_photo(start, end):
     return start.replace(target)
 
 
-def folder_of(file):
-    """Return the name of the folder in which `file` (a path with slashes) is."""
-    return file.rpartition("/")[0].rpartition("/")[2]  # pathlib takes a second for 100,000 paths
+def label_depth(listed):
+    """Return how many folders contain the folders of the labels. `listed`: from `find_images`."""
+    return next(
+        depth for depth in itertools.count() if all(file.split("/")[depth] == label for file, _, label in listed)
+    )
 
 
-def place_of(photos, row):
-    """Return where the photo of `row` should be in the dataset `photos`."""
-    return photos / EXCLUDED_FOLDER / row["file"] if row["decision"] in (EXCLUDED, WITHDRAWN) else photos / row["file"]
+def label_folder(file, depth):
+    """Return the parts of `file` (a path with slashes): those above the folder of its label, and that folder."""
+    *folders, _ = file.split("/")  # pathlib takes a second for 100,000 paths
+    depth = min(depth, len(folders) - 1)
+    return folders[:depth], folders[depth]
 
 
-def decide(manifest, changes):
+def apply_changes(manifest, changes):
     """Move photos as decided, and append their rows to the manifest; return the rows, None for a photo that is gone.
 
     changes: pairs of a row (see `Rows`) and a dict with the columns that change. All rows are written at once. If they
     cannot be written, the photos move back and the error is raised. If the process is killed in between, photos have
     moved and their rows do not say so; `Rows.reconcile` corrects that.
+
+    A path stays that of one photo: no other photo gets it, even when it is free again. So findings, thumbnails and
+    undo cannot confuse photos.
     """
     moves = []
     decided = []
     with manifest.locked():
+        taken = {file for row in manifest.rows for file in (row["file"], row["given_file"])}
         try:
             for row, change in changes:
-                new = {**row, **change}
-                start = place_of(manifest.photos, row)
-                end = move_photo(start, place_of(manifest.photos, new))
-                if end:
-                    moves.append((start, end))
-                    new["file"] = Path(new["file"]).with_name(end.name).as_posix()
-                decided.append(new if end else None)
+                start = manifest.place(row)
+                new = _find_place(manifest, row, {**row, **change}, taken) if start.exists() else None
+                decided.append(new)
+                if new and manifest.place(new) != start:
+                    end = manifest.place(new)
+                    end.parent.mkdir(parents=True, exist_ok=True)
+                    moves.append((start, start.replace(end)))
+                    taken |= {readable(row["file"]), new["file"]}
             rows = iter(manifest.add(*filter(None, decided)))
         except BaseException:
             for start, end in reversed(moves):
@@ -63,15 +77,38 @@ def decide(manifest, changes):
     return [new and next(rows) for new in decided]
 
 
+def _find_place(manifest, row, new, taken):
+    """Return `new`, the row that is to follow `row`, with a file name that no other photo has or had ("...-1.jpg").
+
+    The name can be written to the manifest, as the checks write it, even if that of a photo added by hand cannot.
+    """
+    first = _first_file(row)
+    returns = first and new["file"] == row["file"] and not new["given"]
+    stem, suffix = os.path.splitext(first if returns else readable(new["file"]))
+    for number in itertools.count():
+        file = f"{stem}-{number}{suffix}" if number else stem + suffix
+        found = {**new, "file": file, "given_file": "" if file == first else first}
+        place = manifest.place(found)
+        own = file in (row["file"], first) or file not in taken
+        if place == manifest.place(row) or (own and not place.exists()):
+            return found
+
+
+def _first_file(row):
+    """Return the path that the photo of `row` had at first; "" if the row, of an earlier version, does not say that."""
+    return row["given_file"] or ("" if row["given"] else readable(row["file"]))
+
+
 class Rows:
     """The rows of the photos of a dataset, by their files below it (with slashes).
 
     This is a snapshot of the manifest; make another one after the manifest has changed.
-    kept, excluded: {file: row}.
+    kept, excluded: {file: row}. depth: see `label_depth`.
     """
 
-    def __init__(self, manifest):
+    def __init__(self, manifest, depth=None):
         self.manifest = manifest
+        self.depth = label_depth(find_images(manifest.photos)) if depth is None else depth
         self.kept = {row["file"]: row for row in manifest.rows if row["decision"] == KEPT}
         self.excluded = {row["file"]: row for row in manifest.rows if row["decision"] == EXCLUDED}
         self.labels = {folder: label for label, folder in manifest.folders().items()}  # as they were typed
@@ -87,27 +124,27 @@ class Rows:
 
     def new(self, file, path):
         """Return a row for the photo at `path`, which was added by hand as `file`."""
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        row = dict.fromkeys(COLUMNS, "")
-        return row | dict(
-            label=self.label(file), file=file, url=file, origin=BY_HAND, sha256=sha256, decision=KEPT, time=now()
-        )
+        row = dict.fromkeys(COLUMNS, "") | dict(label=self.label(file), file=file, url=readable(file))
+        return row | dict(sha256=_sha256(path), origin=BY_HAND, decision=KEPT, time=now())
 
     def label(self, file):
         """Return the label of the folder in which `file` is, as it was typed."""
-        folder = folder_of(file)
-        return self.labels.get(folder, folder)
+        _, folder = label_folder(file, self.depth)
+        return self.labels.get(folder) or readable(folder)
 
     def moved(self, row, folder):
         """Return the changes that move the photo of `row` to the label whose folder is `folder`, such as "star".
 
-        A training photo stays a training photo.
+        A training photo stays a training photo. With the label that its source gave, it returns to its first place.
         """
-        file = Path(row["file"])
-        label = self.labels.get(folder, folder)
+        label = self.labels.get(folder) or readable(folder)
         given = row["given"] or row["label"]
-        moved = (file.parent.parent / folder / file.name).as_posix()
-        return dict(label=label, file=moved, given="" if label == given else given, decision=KEPT)
+        first = row["given_file"] or row["file"]
+        above, _ = label_folder(first, self.depth)
+        moved = "/".join([*above, folder, first.rpartition("/")[2]])
+        if label == given:
+            return dict(label=label, file=row["given_file"] or moved, given="", decision=KEPT)
+        return dict(label=label, file=moved, given=given, decision=KEPT)
 
     def reconcile(self, files):
         """Correct the rows of photos that were moved without the manifest; return their number.
@@ -117,22 +154,66 @@ class Rows:
         files: those of the dataset, below it.
         """
         photos = self.manifest.photos
+        top = photos / EXCLUDED_FOLDER
         found = set(files)
-        strays = {Path(file).name: file for file in files if file not in self.kept}
-        corrected = []
-        for file, row in self.kept.items():
-            if file in found or (photos / file).exists():
-                continue
-            if (photos / EXCLUDED_FOLDER / file).exists():
-                corrected.append({**row, "decision": EXCLUDED, "reason": BY_CLEANING})
-            elif other := strays.get(Path(file).name):
-                corrected.append({**row, **self.moved(row, Path(other).parent.name), "file": other})
-        for file, row in self.excluded.items():
-            if not (photos / EXCLUDED_FOLDER / file).exists() and (photos / file).exists():
-                corrected.append({**row, "decision": KEPT, "reason": ""})
-        if corrected:
-            self.manifest.add(*corrected)
+        lost = [row for file, row in self.kept.items() if file not in found and not (photos / file).exists()]
+        lost += [row for file, row in self.excluded.items() if not (top / file).exists()]
+        if not lost:
+            return 0
+        excluded = {path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file()}
+        away = self._strays(excluded - self.excluded.keys())
+        here = self._strays(found - self.kept.keys())
+        corrected = {}
+        for row in lost:
+            new = self._found_again(row, here, away)
+            if new:
+                corrected.setdefault(self.manifest.place(new), new)  # a file is one photo
+        self.manifest.add(*corrected.values())
         return len(corrected)
+
+    def _strays(self, files):
+        """Return {path or file name: `files` without a row}. A name that was taken may have got a number ("...-1")."""
+        taken = {file for row in self.manifest.rows for file in (row["file"], row["given_file"])}
+        strays = defaultdict(list)
+        for file in sorted(files):
+            strays[file].append(file)
+            strays[file.rpartition("/")[2]].append(file)
+        for file in sorted(files):
+            before = re.sub(r"-\d+(?=\.[^./]*$)", "", file)
+            if before != file and (before in taken or (self.manifest.photos / before).exists()):
+                strays[before].append(file)
+                strays[before.rpartition("/")[2]].append(file)
+        return strays
+
+    def _found_again(self, row, here, away):
+        """Return the corrected row of a photo that is not where its `row` says; None if it is gone.
+
+        here, away: the `_strays` of the dataset and of its folder .excluded.
+        """
+        first = _first_file(row)
+        names = (row["file"], row["file"].rpartition("/")[2], first.rpartition("/")[2])
+        found = [{**row, "file": file, "decision": EXCLUDED, "reason": BY_CLEANING} for file in away[row["file"]]]
+        for file in (file for name in names for file in here[name]):
+            new = row | self.moved(row, label_folder(file, self.depth)[1]) | dict(file=file)
+            same = row["decision"] == KEPT and new["label"] == row["label"]
+            found.append(new if same else new | dict(reason=""))
+        for new in found:
+            if row["origin"] != BY_HAND or _sha256(self.manifest.place(new)) == row["sha256"]:
+                return new | dict(given_file="" if new["file"] == first else first)
+        return None  # the name of a gathered photo says what is in it; that of another does not
+
+
+def _sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _rows(photos):
+    """Yield the `Rows` of the dataset `photos`; no other process decides meanwhile."""
+    manifest = Manifest(photos)
+    with manifest.locked():
+        manifest.refresh()
+        yield Rows(manifest)
 
 
 def exclude(photos, files):
@@ -144,10 +225,10 @@ def exclude(photos, files):
     files = [Path(file).relative_to(photos) for file in files if Path(file).exists()]
     if not is_dataset(photos):
         return [move_photo(photos / file, photos / EXCLUDED_FOLDER / file) for file in files]
-    rows = Rows(Manifest(photos))
     change = dict(decision=EXCLUDED, reason=BY_CLEANING)
-    decided = decide(rows.manifest, [(rows.of(file.as_posix()), change) for file in files])
-    return [place_of(photos, row) for row in decided if row]
+    with _rows(photos) as rows:
+        decided = apply_changes(rows.manifest, [(rows.of(file.as_posix()), change) for file in files])
+    return [rows.manifest.place(row) for row in decided if row]
 
 
 def restore(photos, files):
@@ -156,10 +237,10 @@ def restore(photos, files):
     files = [Path(file).relative_to(photos / EXCLUDED_FOLDER) for file in files if Path(file).exists()]
     if not is_dataset(photos):
         return [move_photo(photos / EXCLUDED_FOLDER / file, photos / file) for file in files]
-    rows = Rows(Manifest(photos))
     change = dict(decision=KEPT, reason="")
-    decided = decide(rows.manifest, [(rows.of_excluded(file.as_posix()), change) for file in files])
-    return [place_of(photos, row) for row in decided if row]
+    with _rows(photos) as rows:
+        decided = apply_changes(rows.manifest, [(rows.of_excluded(file.as_posix()), change) for file in files])
+    return [rows.manifest.place(row) for row in decided if row]
 
 
 def relabel(file, label):
@@ -173,7 +254,7 @@ def relabel(file, label):
     photos = next((folder for folder in file.parents[1:3] if is_dataset(folder)), None)
     if not photos:
         return move_photo(file, file.parent.parent / label / file.name)
-    rows = Rows(Manifest(photos))
-    row = rows.of(file.relative_to(photos).as_posix())
-    (moved,) = decide(rows.manifest, [(row, rows.moved(row, label))])
-    return moved and place_of(photos, moved)
+    with _rows(photos) as rows:
+        row = rows.of(file.relative_to(photos).as_posix())
+        (moved,) = apply_changes(rows.manifest, [(row, rows.moved(row, label))])
+    return moved and rows.manifest.place(moved)

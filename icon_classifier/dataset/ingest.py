@@ -24,7 +24,7 @@ from .manifest import (
     one_line,
     writing,
 )
-from .sync import same_image
+from .sync import changes_to_restore, same_image
 
 MAX_SIDE = 512  # px; training on larger photos is slower and not better
 
@@ -75,7 +75,7 @@ def _find_again(manifest, row, query):
         changed = True
         if row["file"]:
             move_photo(manifest.photos / EXCLUDED_FOLDER / row["file"], manifest.photos / row["file"])
-            row.update(decision=KEPT, reason="")
+            row.update(changes_to_restore(row))
         else:
             manifest.reopen(row)
     row.update(query=str(query), licence=query.licence)

@@ -6,6 +6,7 @@ Several processes can append to it, such as two tabs of a review: each takes the
 import csv
 import io
 import os
+from collections import defaultdict
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +17,11 @@ from ..errors import IconClassifierError
 from ..files import PARTIAL, write_atomic
 
 # `licence` is the search's filter. `given` is the label that the source gave, if cleaning has given the photo another
-# label. `origin` is the path of the source. Other columns, such as those of an earlier version, are dropped.
+# label; `given_file` is the `file` that the photo had then, if it has another now. `origin` is the path of the source.
+# Other columns, such as those of an earlier version, are dropped.
 COLUMNS = (
     "label file query source title page url licence time status type bytes sha256 width height "
-    "decision reason given origin"
+    "decision reason given given_file origin"
 ).split()
 
 # The values of the column `decision`: what became of a link.
@@ -37,6 +39,7 @@ UNWANTED = "It was asked to be forgotten."
 SAME_ADDRESS = "The same address came up "  # the reason's beginning for an address that occurs twice
 SAME_IMAGE = "The same image as "  # the reason's beginning for the same bytes at another address
 OURS = {"label", "url", "decision"}  # the columns that distinguish a manifest from another manifest.csv
+EXCLUDED_FOLDER = ".excluded"  # in the dataset; find_photos and fastai's get_image_files skip hidden folders
 BY_HAND = "elsewhere"  # the origin of a photo that was added by hand; its `url` is the path that it had then
 LOCK = ".manifest.lock"  # beside the manifest
 LOCK_TIMEOUT = 20  # seconds; others hold the lock for less than one
@@ -60,51 +63,83 @@ class Manifest:
         self.rows = []
         self._open = {}  # (label as asked for, address, origin) -> the row that a later line replaces
         self._with_photo = {}  # the same for rows with a photo, and its SHA-256
+        self._written = {}  # id of a row -> (a copy of it as it is in the file, the row)
         self.repeats = False  # whether the file holds lines that later lines replace; `save` removes them
         self._known = (0, b"")  # the size of what was read or written, and its last bytes
         self._lock = FileLock(self.photos / LOCK)
         self.photos.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(self.path.name + PARTIAL)
         if partial.exists() or (self.path.exists() and self.path.stat().st_size):
-            with self.locked() if os.access(self.photos, os.W_OK) else nullcontext():
-                partial.unlink(missing_ok=True)
+            with self.locked_if_writable():
+                if self.writable:
+                    partial.unlink(missing_ok=True)
                 if self.path.exists():
                     self._read()
 
     @contextmanager
     def locked(self):
         """Let no other process write within a `with` block, which can be nested. Raises `DiskError`."""
-        try:
-            with writing(self.photos):
+        with writing(self.photos):
+            try:
                 self._lock.acquire(LOCK_TIMEOUT)
-        except Timeout:
-            raise DiskError(
-                f"Another program has been writing to {self.path} for {LOCK_TIMEOUT} s. End it, and try again."
-            ) from None
+            except Timeout:  # an OSError, too
+                raise DiskError(
+                    f"Another program has been writing to {self.path} for {LOCK_TIMEOUT} s. End it, and try again."
+                ) from None
         try:
             yield
         finally:
             self._lock.release()
+
+    @property
+    def writable(self):
+        """Return whether files can be created in the dataset."""
+        return os.access(self.photos, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+    def locked_if_writable(self):
+        """Return a context as `locked`, to read only: a dataset that cannot be written to can be read without it."""
+        return self.locked() if self.writable else nullcontext()
 
     def refresh(self):
         """Read what other processes wrote since this one last read or wrote; return the rows that it concerns.
 
         If the file was rewritten, these are all rows, and they are new dicts.
         """
-        with self.locked():
+        with self.locked_if_writable():
             added = self._appended()
             if added == b"":
                 return []
             whole, _, torn = (added or b"").rpartition(b"\n")
             if added is None or torn:  # another process rewrote the file, or was killed while it appended
-                self.rows = []
-                self._open = {}
-                self._with_photo = {}
-                self._read()
+                self._read_again()
                 return self.rows
             self._note_size()
             lines = csv.DictReader(io.StringIO(whole.decode(errors="replace")), COLUMNS)
             return [self._enter({column: line.get(column) or "" for column in COLUMNS}) for line in lines]
+
+    def _read_again(self):
+        """Read the whole file, and repeat the unsaved changes of rows that are in it as they were before.
+
+        What another process has changed stays as that one wrote it.
+        """
+        present = set(map(id, self.rows))
+        changed = [(old, row) for old, row in self._written.values() if id(row) not in present or row != old]
+        self.rows = []
+        self._open = {}
+        self._with_photo = {}
+        self._written = {}
+        self._read()
+        same = defaultdict(list)
+        for row in self.rows if changed else ():
+            same[tuple(row.values())].append(row)
+        for old, row in changed:
+            if not same[tuple(old.values())]:
+                continue
+            found = same[tuple(old.values())].pop()
+            if id(row) in present:
+                self.change(found, **row)
+            else:
+                self.drop([found])
 
     def _appended(self):
         """Return the bytes that other processes have appended; None if one has rewritten the file."""
@@ -126,8 +161,8 @@ class Manifest:
         self._note_size()
         text = self.path.read_bytes().decode("utf-8-sig", errors="replace")
         whole, _, torn = text.rpartition("\n")  # fields contain no line breaks: the rest is incomplete
-        if not whole and ",".join(COLUMNS).startswith(torn):
-            return self.path.unlink()  # only the first line was being written
+        if not whole and ",".join(COLUMNS).startswith(torn):  # only the first line was being written
+            return self.path.unlink() if self.writable else None
         lines = csv.DictReader(io.StringIO(whole))
         try:
             columns = lines.fieldnames or ()
@@ -141,17 +176,17 @@ class Manifest:
         for row in rows:
             self._enter(row)
         outdated = torn or list(columns) != COLUMNS  # `add` appends lines with these columns
-        if outdated and os.access(self.photos, os.W_OK):
+        if outdated and self.writable:
             self._write()
 
     def _enter(self, row):
         """Add `row`, or replace the open row of the same link or the row of the same photo."""
         key = _key(row)
-        photo = _photo_key(row)
+        photo = photo_key(row)
         entered = self._open.pop(key, None)
         if entered is None and photo:
             entered = self._with_photo.get(photo)
-            if entered and _photo_key(entered) != photo:
+            if entered and photo_key(entered) != photo:
                 entered = None  # it was changed since
         if entered is None:
             entered = row
@@ -163,6 +198,7 @@ class Manifest:
             self._open[key] = entered
         if photo:
             self._with_photo[photo] = entered
+        self._written[id(entered)] = (dict(entered), entered)
         return entered
 
     def add(self, *rows):
@@ -196,7 +232,7 @@ class Manifest:
 
     def reopen(self, row):
         """Reset `row` so that it is fetched again, with the label that its source gave."""
-        row.update(label=asked(row), given="", decision=FOUND, reason="", file="", sha256="", bytes="")
+        row.update(label=asked(row), given="", given_file="", decision=FOUND, reason="", file="", sha256="", bytes="")
         self._open[_key(row)] = row
 
     def drop(self, rows):
@@ -212,10 +248,10 @@ class Manifest:
             self._open[_key(row)] = row
 
     def save(self):
-        """Write all rows, atomically, and those that other processes have appended."""
+        """Write all rows, atomically; those that other processes have changed since, as these wrote them."""
         with self.locked():
-            if self._appended():
-                self.refresh()
+            if self._appended() != b"":
+                self._read_again()
             self._write()
 
     def _write(self):
@@ -226,11 +262,23 @@ class Manifest:
         with writing(self.photos):
             write_atomic(self.path, text.getvalue().encode())
         self.repeats = False
+        self._written = {id(row): (dict(row), row) for row in self.rows}
         self._note_size()
+
+    def place(self, row):
+        """Return the path of the photo of `row`; it is in .excluded if the row says so."""
+        excluded = row["decision"] in (EXCLUDED, WITHDRAWN)
+        return self.photos / (EXCLUDED_FOLDER if excluded else "") / row["file"]
 
     def folders(self):
         """Return {label as typed: folder} of the labels that have or had a photo."""
-        return {row["label"]: row["file"].split("/")[-2] for row in self.rows if row["file"]}
+        found = {}
+        for row in self.rows:
+            for label, file in ((row["label"], row["file"]), (row["given"], row["given_file"])):
+                if label and file and label not in found:  # a photo that was added by hand can be in a deeper folder
+                    *folders, _ = file.split("/")
+                    found[label] = label if label in folders else folders[-1]
+        return found
 
     def forget(self, url):
         """Delete the photos from `url` (the address of an image or a page), and never fetch it again.
@@ -240,19 +288,29 @@ class Manifest:
         """
         if not url.strip():
             raise ValueError("forget() needs the address of an image or a page: say which address to forget.")
-        bodies = {row["sha256"] for row in self.rows if url in (row["url"], row["page"])} - {""}
-        hit = [row for row in self.rows if url in (row["url"], row["page"]) or row["sha256"] in bodies]
-        if not any(row["url"] == url for row in hit):
-            hit += self.add({"url": url, "time": now()})
-        stems = {Path(row["file"]).stem for row in hit if row["file"]}
-        # A photo that was excluded or relabelled may have the file name "...-1.jpg".
-        gone = [file for file in self.photos.rglob("*.jpg") if file.stem.partition("-")[0] in stems]
-        for file in gone:
-            file.unlink()
-        for row in hit:
-            self.change(row, decision=FORGOTTEN, reason=UNWANTED, file="", title="")
-        self.save()
+        with self.locked():
+            self.refresh()
+            bodies = {row["sha256"] for row in self.rows if url in (row["url"], row["page"])} - {""}
+            hit = [row for row in self.rows if url in (row["url"], row["page"]) or row["sha256"] in bodies]
+            if not any(row["url"] == url for row in hit):
+                hit += self.add({"url": url, "time": now()})
+            gone = self._files_of(hit)
+            for file in gone:
+                file.unlink()
+            for row in hit:
+                self.change(row, decision=FORGOTTEN, reason=UNWANTED, file="", given_file="", title="")
+            self.save()
         return gone
+
+    def _files_of(self, rows):
+        """Return the files of the photos of `rows`, and others that are named by the same bytes ("...-1.jpg")."""
+        places = {self.place(row) for row in rows if row["file"]}
+        hashes = {row["sha256"][:16] for row in rows} - {""}
+        return [
+            file
+            for file in self.photos.rglob("*")
+            if file.is_file() and (file in places or file.stem.partition("-")[0] in hashes)
+        ]
 
 
 def is_dataset(folder):
@@ -273,7 +331,7 @@ def _key(row):
     return asked(row), row["url"], row["origin"]
 
 
-def _photo_key(row):
+def photo_key(row):
     """Return what identifies the photo of `row`, whatever is decided about it; None if it has no photo."""
     has_photo = row["decision"] in WITH_PHOTO and row["sha256"]
     return (*_key(row), row["sha256"]) if has_photo else None
@@ -284,10 +342,12 @@ def writing(photos):
     """Raise an OSError of the block as a `DiskError`."""
     try:
         yield
+    except DiskError:
+        raise
     except OSError as error:
         raise DiskError(
-            f"{photos} cannot be written to: {error.strerror or error}. What was gathered is safe. "
-            "Solve this and run it again: it will continue from here."
+            f"{photos} cannot be written to: {error.strerror or error}. What was gathered and decided "
+            "before is safe. Solve this, and try again: it will continue from here."
         ) from error
 
 

@@ -48,10 +48,10 @@ def synchronize_searches(manifest, wanted):
             manifest.reopen(row)
         elif wants and row["decision"] == WITHDRAWN:
             move_photo(excluded / row["file"], photos / row["file"])
-            row.update(decision=KEPT, reason="")
+            row.update(changes_to_restore(row))
             restored.add(row["label"])
         elif not wants and row["decision"] == KEPT and (photos / row["file"]).exists():
-            row.update(decision=WITHDRAWN, reason=NOT_ASKED)
+            row.update(changes_to_withdraw(row, NOT_ASKED))
             withdrawn.add(row["label"])
     if before != manifest.rows:
         manifest.save()  # before the moves: after an interruption, the rows say which photos are excluded, and why
@@ -130,7 +130,17 @@ def _withdraw(manifest, rows):
     """Mark photos and open rows as no longer in the source."""
     for row in rows:
         if row["decision"] in OPEN or (row["decision"] == KEPT and (manifest.photos / row["file"]).exists()):
-            manifest.change(row, decision=WITHDRAWN, reason=NOT_THERE)
+            manifest.change(row, **changes_to_withdraw(row, NOT_THERE))
+
+
+def changes_to_withdraw(row, reason):
+    """Return the changes that withdraw a photo or an open row. A reason from a review stays, until it is restored."""
+    return dict(decision=WITHDRAWN, reason=(row["decision"] == KEPT and row["reason"]) or reason)
+
+
+def changes_to_restore(row):
+    """Return the changes that restore a withdrawn photo, with its reason from a review."""
+    return dict(decision=KEPT, reason="" if row["reason"] in (NOT_ASKED, NOT_THERE) else row["reason"])
 
 
 def _row(link, origin):
@@ -177,9 +187,10 @@ def _update(manifest, row, origin, link, folder, bodies):
     if asked(row) != link.label:  # the source has corrected the label
         if file and row["decision"] in (KEPT, WITHDRAWN):
             place = f"{folder}/{Path(file).name}"
+            row["reason"] = ""  # what a review decided was about the other label
         if row["decision"] == KEPT:
             move_photo(photos / file, photos / place)
-        manifest.change(row, label=link.label, given="", file=place)
+        manifest.change(row, label=link.label, given="", given_file="", file=place)
     same = bodies.get(row["sha256"]) if row["sha256"] else None
     if row["decision"] == WITHDRAWN:
         if file and not same:
@@ -187,7 +198,7 @@ def _update(manifest, row, origin, link, folder, bodies):
         if same:
             manifest.change(row, decision=REFUSED, reason=same_image(same), file="")
         elif file and (photos / place).exists():
-            manifest.change(row, decision=KEPT, reason="")
+            manifest.change(row, **changes_to_restore(row))
             bodies[row["sha256"]] = row
         else:
             manifest.reopen(row)

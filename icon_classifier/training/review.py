@@ -11,11 +11,12 @@ import hashlib
 from pathlib import Path
 from fastai.learner import Learner
 from ipywidgets import VBox
-from ..dataset.checks.photo import RELABEL, Finding
+from ..dataset.checks.photo import Finding
 from ..dataset.review.approved import CompareWithApproved
 from ..dataset.review.decisions import Review
 from ..dataset.review.grid import ReviewGrid
 from ..dataset.review.matrix import ConfusionMatrix
+from ..dataset.suspicion import RELABEL
 from ..model.compare import Comparison, before_and_after
 from .features import FrozenFeatures
 from .split import present

@@ -1,6 +1,7 @@
 """Find photos from which nothing can be learned: not decodable, too small, very long, or blank."""
 
-from .photo import EXCLUDE, Finding
+from ..suspicion import EXCLUDE
+from .photo import Finding
 
 MIN_USEFUL_SIDE = 32  # px; a smaller photo is enlarged for training, and the network sees its blur
 MAX_ASPECT = 4  # the longer side by the shorter; training crops a square, which shows little of a banner

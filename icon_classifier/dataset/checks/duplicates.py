@@ -10,7 +10,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .photo import EXCLUDE, HASH_SIDE, REVIEW, THUMBNAIL, Finding
+from ..suspicion import EXCLUDE
+from .photo import HASH_SIDE, REVIEW, THUMBNAIL, Finding
 
 BITS = HASH_SIDE**2  # of a perceptual hash
 MAX_DUPLICATE_BITS = 8  # that differ between duplicates; unrelated photographs differ in 22 and more

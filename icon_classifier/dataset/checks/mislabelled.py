@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ..suspicion import RELABEL
 from .features import nearest, of_length_one
-from .photo import RELABEL, REVIEW, Finding
+from .photo import REVIEW, Finding
 
 
 class Mislabelled:

@@ -19,8 +19,6 @@ HASHED = (32, 32)  # px; the grey levels that a perceptual hash is computed from
 HASH_SIDE = 8  # frequencies of a perceptual hash, vertically and horizontally
 MIN_CERTAIN_COEFFICIENT = 0.003  # of the norm of all coefficients; a copy can turn the sign of a smaller one
 
-EXCLUDE = "exclude"  # a suggestion: the photo adds nothing, or harms
-RELABEL = "relabel"  # a suggestion: the photo belongs to `other_label`
 REVIEW = "review"  # a suggestion: only a person can decide
 
 
@@ -52,7 +50,7 @@ class Finding:
     """What a check found out about a photo.
 
     score: 0 to 1; the more suspicious, the higher. sentence: the reason, with its evidence.
-    evidence: the file of another photo to show beside it, or "". suggested: EXCLUDE, RELABEL or REVIEW.
+    evidence: the file of another photo to show beside it, or "". suggested: EXCLUDE, RELABEL (see suspicion) or REVIEW.
     other_label: the label that the photo resembles, or under which it is as well; "" if there is none.
     """
 

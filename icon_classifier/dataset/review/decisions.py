@@ -1,19 +1,17 @@
-"""What is decided in a review, without widgets: each decision is a row of the manifest, saved as it is made."""
+"""Decide about photos: a review without its widgets. Each decision is saved at once, as a row of the manifest."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import IconClassifierError
-from ..exclude import EXCLUDED_FOLDER, Rows, decide, folder_of
-from ..layout import find_images
-from ..manifest import BY_HAND, EXCLUDED, KEPT, Manifest
-from ..suspicion import suspicion
+from ..exclude import Rows, apply_changes, label_depth, label_folder
+from ..layout import find_images, readable
+from ..manifest import BY_HAND, EXCLUDED, EXCLUDED_FOLDER, KEPT, Manifest, asked, photo_key
+from ..suspicion import EXCLUDE, RELABEL, suspicion
 
 KEEP = "keep"  # the photo and its label are right
 APPROVE = "approve"  # the same, and the photo is a good example of its label
-EXCLUDE = "exclude"
-RELABEL = "relabel"
 DECISIONS = (KEEP, APPROVE, EXCLUDE, RELABEL)
 # The reasons in the manifest, from which a restarted review knows what was decided.
 REASONS = {
@@ -23,7 +21,7 @@ REASONS = {
     RELABEL: "It was given another label in the review.",
 }
 DECIDED = {reason: decision for decision, reason in REASONS.items()}
-MIN_APPROVED = 10  # per label, from which on photos are compared with those that were approved
+MIN_APPROVED_TO_COMPARE = 10  # of a label; from then on its other photos are compared with them
 DECIDED_COLUMNS = "label file given decision reason".split()
 
 
@@ -37,7 +35,7 @@ class Item:
 
     number: its place in `Review.items`. file: the path below the dataset, or below its .excluded.
     split: "train", "valid" or "". row: of the manifest; None if it was added by hand and nothing was decided.
-    found_as: its path when the checks looked at it. findings: those about it, the highest score first.
+    found_as: its path when the checks looked at it, as text. findings: those about it, the highest score first.
     """
 
     number: int
@@ -49,11 +47,16 @@ class Item:
     findings: list = field(default_factory=list)
 
     def __post_init__(self):
-        self.decision = _decision(self.row)  # one of `DECISIONS`, or ""
+        self.decision = decision_of(self.row)  # one of `DECISIONS`, or ""
 
-    def take(self, row):
-        """Let the photo be as its `row` says."""
-        self.row, self.file, self.label, self.decision = row, row["file"], row["label"], _decision(row)
+    def update_from(self, row):
+        """Update the photo's file, label and decision from its `row`; return whether one of them has changed."""
+        before = self.file, self.label, self.decision
+        self.row = row
+        self.file = row["file"]
+        self.label = row["label"]
+        self.decision = decision_of(row)
+        return before != (self.file, self.label, self.decision)
 
     @property
     def place(self):
@@ -62,12 +65,12 @@ class Item:
 
 
 class Review:
-    """The photos of a dataset, ordered by suspicion, and what is decided about them.
+    """Order the photos of a dataset by suspicion, and decide about them.
 
     photos: the folder of the dataset. findings: of the checks; see checks.photo.Finding.
     valid: the files (below the dataset) that are for validation, if no folders train and valid say so.
     far_from_approved: None, or called with the items and returns `Finding`s; see approved.CompareWithApproved. It is
-    called as soon as a label has `MIN_APPROVED` approved photos, and when photos are approved after that.
+    called as soon as a label has `MIN_APPROVED_TO_COMPARE` approved photos, and when others are approved after that.
 
     `items` keeps its order, so that an index in it means the same photo. Several processes can review one dataset.
     """
@@ -76,51 +79,63 @@ class Review:
         self.photos = Path(photos)
         self.manifest = Manifest(photos)
         self._far_from_approved = far_from_approved
+        self._far = []  # the findings about photos that are far from the approved ones
         self._steps = []  # that can be undone: lists of (item, the row before, the row after)
-        self.items = self._list(set(valid))
-        self.folders = {item.label: folder_of(item.file) for item in self.items}  # by label
-        self._by_row = {_identity(item.row): item for item in self.items if item.row}
-        self._by_file = {item.file: item for item in self.items if not item.row}
+        self._compared = set()  # the approved photos that others were last compared with
+        self.items = self._list()
+        self.folders = self._label_folders()
+        self._by_key = {photo_key(item.row): item for item in self.items if item.row}
+        self._by_file = {readable(item.file): item for item in self.items if not item.row}
+        found = {readable(file) for finding in findings for file in (finding.file, finding.evidence)}
+        self._set_names(found, set(map(readable, valid)))
         self._add_findings(findings)
         self._recheck()
 
-    def _list(self, valid):
-        """Return an `Item` per photo of the dataset, and per excluded one."""
-        files = find_images(self.photos)
-        rows = Rows(self.manifest)
-        if rows.reconcile([file for file, *_ in files]):
-            rows = Rows(self.manifest)
-        items = []
-        for file, split, _ in files:
-            split = split or ("valid" if file in valid else "train" if valid else "")
-            items.append(Item(len(items), file, rows.label(file), split, rows.kept.get(file)))
-        for file, row in rows.excluded.items():
-            if (self.photos / EXCLUDED_FOLDER / file).exists():
-                split = file.split("/")[0] if file.count("/") == 2 else ""
-                items.append(Item(len(items), file, row["label"], split, row))
+    def _list(self):
+        """Return an `Item` per photo of the dataset, and per excluded one. No other process decides meanwhile."""
+        with self.manifest.locked_if_writable():
+            self.manifest.refresh()
+            listed = find_images(self.photos)
+            self._depth = label_depth(listed)
+            rows = Rows(self.manifest, self._depth)
+            if self.manifest.writable and rows.reconcile([file for file, *_ in listed]):
+                rows = Rows(self.manifest, self._depth)
+            excluded = [row for row in rows.excluded.values() if self.manifest.place(row).exists()]
+        items = [
+            Item(number, file, rows.label(file), split, rows.kept.get(file))
+            for number, (file, split, _) in enumerate(listed)
+        ]
+        splits = {tuple(label_folder(item.file, self._depth)[0]): item.split for item in items}
+        for row in excluded:
+            above, _ = label_folder(row["file"], self._depth)
+            items.append(Item(len(items), row["file"], row["label"], splits.get(tuple(above), ""), row))
         return items
+
+    def _label_folders(self):
+        """Return {label: folder}, also of the labels whose photos have all been given another one."""
+        folders = {item.label: label_folder(item.file, self._depth)[1] for item in self.items}
+        for row in (item.row for item in self.items if item.row and item.row["given"]):
+            file = row["given_file"]
+            folders.setdefault(row["given"], label_folder(file, self._depth)[1] if file else row["given"])
+        return folders
+
+    def _set_names(self, found, valid):
+        """Set the paths by which the checks know the photos, and the splits. found, valid: the files that they name."""
+        for item in self.items:
+            file = readable(item.file)
+            item.found_as = file if file in found or file in valid or not item.row else item.row["given_file"] or file
+            item.split = item.split or ("valid" if item.found_as in valid else "train" if valid else "")
+        self._by_found = {item.found_as: item for item in reversed(self.items)}  # an excluded one comes last
 
     def _add_findings(self, findings):
         """Add findings to their photos, and order the photos."""
-        found = defaultdict(list)
         for finding in findings:
-            found[finding.file].append(finding)
+            item = self._by_found.get(readable(finding.file))
+            if item:
+                item.findings.append(finding)
         for item in self.items:
-            item.found_as = item.found_as or self._found_as(item, found)
-            item.findings += found.get(item.found_as, [])
             item.findings.sort(key=lambda finding: -finding.score)
-        self._by_found = {item.found_as: item for item in self.items}
         self._order = sorted(self.items, key=lambda item: suspicion(item.file, item.findings))
-
-    def _found_as(self, item, found):
-        """Return the path of a photo before it was relabelled, if the checks know it by that one."""
-        given = item.row and item.row["given"]
-        if item.file in found or not given:
-            return item.file
-        if item.row["origin"] == BY_HAND:
-            return item.row["url"]
-        file = Path(item.file)
-        return (file.parent.parent / self.folders.get(given, given) / file.name).as_posix()
 
     @property
     def labels(self):
@@ -137,7 +152,7 @@ class Review:
         None if there is none.
         """
         if finding.evidence:
-            return self._by_found.get(finding.evidence)
+            return self._by_found.get(readable(finding.evidence))
         if not finding.other_label:
             return None
         other = self.typed(finding.other_label)
@@ -162,8 +177,9 @@ class Review:
 
         if files is None:
             return [item.number for item in self._order if fits(item)]
-        items = self._by_found | {item.file: item for item in self.items}
-        return [items[file].number for file in files if file in items and fits(items[file])]
+        items = self._by_found | {readable(item.file): item for item in self.items}
+        named = filter(None, (items.get(readable(file)) for file in files))
+        return [item.number for item in named if fits(item)]
 
     def checks(self):
         """Return {name of a check: number of photos it found}."""
@@ -180,12 +196,15 @@ class Review:
 
         label: for `RELABEL`. Raises `ReviewError`, and `DiskError` if nothing was decided.
         """
-        if decision not in DECISIONS or (decision == RELABEL and label not in self.folders):
-            raise ReviewError(f"There is no decision {decision!r} or no label {label!r} in this dataset.")
+        if decision not in DECISIONS:
+            raise ReviewError(f"There is no decision {decision!r}. Use one of: {', '.join(DECISIONS)}.")
+        if decision == RELABEL and label not in self.folders:
+            raise ReviewError(f"There is no label {label!r} in {self.photos}. Use one of: {', '.join(self.labels)}.")
         with self.manifest.locked():
             self.refresh()
             items = [self.items[number] for number in dict.fromkeys(numbers)]
-            rows = Rows(self.manifest) if any(item.row is None for item in items) or decision == RELABEL else None
+            new = decision == RELABEL or any(item.row is None for item in items)
+            rows = Rows(self.manifest, self._depth) if new else None
             items = [item for item in items if (self.photos / item.place).exists()]
             before = [dict(item.row or rows.of(item.file)) for item in items]
             after = [self._columns(row, decision, label, rows) for row in before]
@@ -197,26 +216,28 @@ class Review:
             return dict(decision=EXCLUDED, reason=REASONS[EXCLUDE])
         if decision == RELABEL and row["label"] != label:
             return rows.moved(row, self.folders[label]) | dict(reason=REASONS[RELABEL])
-        return dict(decision=KEPT, reason=REASONS[KEEP if decision == RELABEL else decision])
+        if decision == RELABEL:  # to the label that it has
+            decision = RELABEL if row["given"] else KEEP
+        return dict(decision=KEPT, reason=REASONS[decision])
 
     def _apply(self, items, before, after, undoing=False):
         """Write decisions; return the numbers of the photos that they concern."""
-        rows = decide(self.manifest, list(zip(before, after, strict=True)))
+        rows = apply_changes(self.manifest, list(zip(before, after, strict=True)))
         step = [(item, old, dict(new)) for item, old, new in zip(items, before, rows, strict=True) if new]
         for item, row in zip(items, rows, strict=True):
             if row:
-                self._take(item, row)
-        if APPROVE in {item.decision for item, *_ in step}:
-            self._recheck()
+                self._update_item(item, row)
+        self._recheck()
         if step and not undoing:
             self._steps.append(step)
         return [item.number for item, *_ in step]
 
-    def _take(self, item, row):
-        """Let `item` be as its `row` says."""
-        self._by_file.pop(row["url"], None)
-        item.take(row)
-        self._by_row[_identity(row)] = item
+    def _update_item(self, item, row):
+        """Update `item` from its `row`; return whether it has changed."""
+        if item.row is None:
+            self._by_file.pop(readable(item.file), None)
+        self._by_key[photo_key(row)] = item
+        return item.update_from(row)
 
     def undo(self):
         """Take back the last step; return the numbers of its photos, without those another process has decided since.
@@ -229,20 +250,25 @@ class Review:
             self.refresh()
             step = [
                 (item, dict(item.row), {column: before.get(column, "") for column in DECIDED_COLUMNS})
-                for item, before, after in self._steps.pop()
+                for item, before, after in self._steps[-1]
                 if all(item.row[column] == after[column] for column in DECIDED_COLUMNS)
             ]
-            return self._apply(*map(list, zip(*step, strict=True)), undoing=True) if step else []
+            undone = self._apply(*map(list, zip(*step, strict=True)), undoing=True) if step else []
+            self._steps.pop()  # at last, because after an error (a full disk) it can be undone again
+            return undone
 
     def refresh(self):
-        """Take over what other processes have decided; return whether there was something."""
-        rows = self.manifest.refresh()
-        for row in rows:
+        """Read what other processes have decided; return the numbers of the photos that have changed."""
+        changed = []
+        for row in self.manifest.refresh():
             if row["decision"] in (KEPT, EXCLUDED):
-                item = self._by_row.get(_identity(row)) or self._by_file.get(row["url"])
-                if item:
-                    self._take(item, row)
-        return bool(rows)
+                item = self._by_key.get(photo_key(row)) if row["sha256"] else None
+                if not item and row["origin"] == BY_HAND:  # then its url is its path
+                    item = self._by_file.get(row["url"])
+                if item and self._update_item(item, row):
+                    changed.append(item.number)
+        self._recheck()
+        return changed
 
     # Approve
 
@@ -255,11 +281,21 @@ class Review:
         return dict(found)
 
     def _recheck(self):
-        """Find the photos that are far from the approved ones. The order changes in views that are made after that."""
-        enough = any(len(files) >= MIN_APPROVED for files in self.approved().values())
-        if enough and self._far_from_approved:
-            findings = self._far_from_approved(self.items)
-            names = {finding.check for finding in findings}
+        """Find the photos that are far from the approved ones, if others are approved than the last time.
+
+        The order changes in views that are made after that.
+        """
+        if not self._far_from_approved:
+            return
+        approved = {(item.number, item.label) for item in self.items if item.decision == APPROVE}
+        if approved == self._compared:
+            return
+        self._compared = approved
+        enough = any(len(files) >= MIN_APPROVED_TO_COMPARE for files in self.approved().values())
+        findings = self._far_from_approved(self.items) if enough else []
+        names = {finding.check for finding in self._far + findings}
+        self._far = findings
+        if names:
             for item in self.items:
                 item.findings = [finding for finding in item.findings if finding.check not in names]
             self._add_findings(findings)
@@ -270,7 +306,7 @@ class Review:
         """Return a line per label about what cleaning has changed since the photos were gathered."""
         lines = []
         for label in self.labels:
-            given = [item for item in self.items if ((item.row and item.row["given"]) or item.label) == label]
+            given = [item for item in self.items if (asked(item.row) if item.row else item.label) == label]
             excluded = sum(item.decision == EXCLUDE for item in given)
             gone = Counter(item.label for item in given if item.decision != EXCLUDE and item.label != label)
             come = Counter(
@@ -285,12 +321,7 @@ class Review:
         return lines
 
 
-def _identity(row):
-    """Return what identifies the photo of a row, whatever is decided about it."""
-    return row["given"] or row["label"], row["url"], row["origin"], row["sha256"]
-
-
-def _decision(row):
+def decision_of(row):
     """Return what was decided about the photo of a row, which can be None."""
     if not row:
         return ""

@@ -6,14 +6,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from ...files import write_atomic
+from ..manifest import writing
 
 FILE = ".findings.jsonl"  # in the dataset
 
 
 def write_findings(photos, findings):
-    """Write `findings` to the dataset `photos`."""
+    """Write `findings` to the dataset `photos`. Raises `DiskError`."""
     lines = "".join(json.dumps(asdict(finding), ensure_ascii=False) + "\n" for finding in findings)
-    write_atomic(Path(photos) / FILE, lines.encode(errors="surrogateescape"))
+    with writing(photos):
+        write_atomic(Path(photos) / FILE, lines.encode(errors="surrogateescape"))
 
 
 def read_findings(photos):

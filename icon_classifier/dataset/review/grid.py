@@ -1,13 +1,16 @@
 """The widget of a review: a grid of photos, a page at a time, on which a person decides with a click or a key."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import anywidget
 import traitlets
 
 from ...errors import IconClassifierError
-from .decisions import APPROVE, EXCLUDE, KEEP, MIN_APPROVED, RELABEL, Review
+from ..suspicion import EXCLUDE, RELABEL
+from .decisions import APPROVE, KEEP, MIN_APPROVED_TO_COMPARE, Review
+from .scripts import join_scripts
 from .thumbnails import Thumbnails
 
 log = logging.getLogger(__name__)
@@ -20,21 +23,22 @@ FAILED = "Something went wrong, and nothing was decided. The notebook's log says
 
 
 class ReviewGrid(anywidget.AnyWidget):
-    """Shows the photos of a `Review`, the most suspicious first, and decides about them.
+    """Show the photos of a `Review`, the most suspicious first, and decide about them.
 
-    The browser asks for a page of the present view and for decisions about positions in it (see grid.js):
+    The browser requests pages of the current view, and decisions about positions in it (see grid.js):
 
-    - {"page": n, "view": id} is answered with {"page", "view", "items"}, with thumbnails as buffers.
-    - {"decide": decision, "label": label, "first": n, "last": n, "view": id} and {"undo": True} are answered with
-      {"changed": {position: item}}.
+    - To {"page": n, "view": id}, the response is {"page", "view", "items", "sent"}, with thumbnails as buffers.
+    - To {"decide": decision, "label": label, "first": n, "last": n, "view": id} and {"undo": True}, the response is
+      {"changed": {position: item}}. It includes what other tabs have decided.
     - {"filter": {...}} and {"all": True} make another view. The trait `status` then holds its id and size.
 
     A view keeps its photos and their order, whatever is decided, so that nothing moves under the cursor.
     """
 
-    _esm = Path(__file__).with_name("grid.js")
+    _esm = join_scripts("elements.js", "pages.js", "cards.js", "layout.js", "grid.js")
     _css = Path(__file__).with_name("grid.css")
     labels = traitlets.List().tag(sync=True)
+    words = traitlets.Dict(IN_WORDS).tag(sync=True)  # {decision: in words}
     checks = traitlets.Dict().tag(sync=True)
     splits = traitlets.List().tag(sync=True)
     page_size = traitlets.Int(PAGE).tag(sync=True)
@@ -45,7 +49,8 @@ class ReviewGrid(anywidget.AnyWidget):
         self._thumbnails = Thumbnails(review.photos)
         self._view_id = 0
         self._filters = {"decision": "none"}  # a restarted review continues with what is not decided
-        self._only = self._title = None  # files to which the view is limited, and what they are
+        self._only = None  # files to which the view is limited
+        self._title = ""  # what they are, in words
         super().__init__(
             labels=review.labels, checks=review.checks(), splits=sorted({item.split for item in review.items} - {""})
         )
@@ -57,9 +62,10 @@ class ReviewGrid(anywidget.AnyWidget):
         root = self.review.photos
         files = [Path(file) for file in files]
         self._only = [(file.relative_to(root) if file.is_relative_to(root) else file).as_posix() for file in files]
-        self._title, self._filters = title, {}
+        self._title = title
+        self._filters = {}
         self._look()
-        self._say(f"{len(self._view)} photos: {title}")
+        self._say(self.status["title"])
 
     # Messages from the browser
 
@@ -69,21 +75,20 @@ class ReviewGrid(anywidget.AnyWidget):
                 self._send_page(int(message["page"]), message["view"])
             elif "undo" in message:
                 self._undo()
-            elif "decide" in message and message["view"] != self._view_id:
-                self._say(OTHER_VIEW)
             elif "decide" in message:
                 self._decide(message)
             elif "filter" in message:
                 self._filters = {name: str(message["filter"].get(name) or "") for name in FILTERS}
                 self._look()
             elif "all" in message:
-                self._only = self._title = None
+                self._only = None
+                self._title = ""
                 self._look()
         except (IconClassifierError, OSError) as error:
-            self._answer([], str(error))
+            self._respond([], str(error))
         except Exception:
             log.exception("the review failed")
-            self._answer([], FAILED)
+            self._respond([], FAILED)
 
     def _look(self):
         """Make the view that the filters ask for."""
@@ -128,37 +133,38 @@ class ReviewGrid(anywidget.AnyWidget):
         }
 
     def _decide(self, message):
+        if message["view"] != self._view_id:
+            return self._respond([], OTHER_VIEW)
         first, last = sorted((int(message["first"]), int(message["last"])))
         numbers = self._view[max(0, first) : last + 1]
-        approved = self._enough()
+        elsewhere = self.review.refresh()
+        compared = self._compared_labels()
         changed = self.review.decide(numbers, message["decide"], message.get("label") or "")
-        said = self._in_words([self.review.items[number] for number in changed])
-        if len(changed) < len(numbers):
-            said += f" {len(numbers) - len(changed)} photos are no longer there."
-        for label in self._enough() - approved:
-            said += f" {MIN_APPROVED} photos of {label} are approved: choose a filter to see what is far from them."
-        self._answer(changed, said)
+        said = in_words([self.review.items[number] for number in changed])
+        if gone := len(numbers) - len(changed):
+            said += f" {in_number(gone)} {'is' if gone == 1 else 'are'} no longer there."
+        for label in self._compared_labels() - compared:
+            said += f" {MIN_APPROVED_TO_COMPARE} photos of {label} are approved:"
+            said += " choose a filter to see what is far from them."
+        self._respond(elsewhere + changed, said)
 
-    def _enough(self):
+    def _compared_labels(self):
         """Return the labels with so many approved photos that the others are compared with them."""
-        return {label for label, files in self.review.approved().items() if len(files) >= MIN_APPROVED}
-
-    def _in_words(self, items):
-        if len(items) != 1:
-            return f"{len(items)} photos: {IN_WORDS[items[0].decision]}." if items else ""
-        (item,) = items
-        to = f" as {item.label}" if item.decision == RELABEL else ""
-        return f"{Path(item.file).name}: {IN_WORDS.get(item.decision, 'not decided')}{to}."
+        return {label for label, files in self.review.approved().items() if len(files) >= MIN_APPROVED_TO_COMPARE}
 
     def _undo(self):
-        changed = self.review.undo()
-        if changed is None:
-            return self._answer([], "There is nothing to undo.")
-        n = len(changed)
-        what = f"Undone: {'1 photo' if n == 1 else f'{n} photos'}."
-        self._answer(changed, what if n else "Another tab has decided about these photos since, so they stay.")
+        elsewhere = self.review.refresh()
+        undone = self.review.undo()
+        if undone is None:
+            said = "There is nothing to undo."
+        elif undone:
+            said = f"Undone: {in_number(len(undone))}."
+        else:
+            said = "Another tab has decided about these photos since, so they stay."
+        self._respond(elsewhere + (undone or []), said)
 
-    def _answer(self, changed, said):
+    def _respond(self, changed, said):
+        """Tell the browser which photos have changed, and where the review stands."""
         positions = {number: self._positions[number] for number in changed if number in self._positions}
         self.send({"changed": {str(place): self._item(self.review.items[n]) for n, place in positions.items()}})
         self._say(said)
@@ -172,12 +178,29 @@ class ReviewGrid(anywidget.AnyWidget):
             "total": len(self._view),
             "photos": len(self.review.items),
             "decided": len(self.review.items) - counts[""],
-            "counts": {IN_WORDS[decision]: counts[decision] for decision in IN_WORDS if counts[decision]},
-            "title": self._title or "",
+            "counts": {word: counts[decision] for decision, word in IN_WORDS.items() if counts[decision]},
+            "title": f"{in_number(len(self._view))}: {self._title}" if self._title else "",
             "filters": {name: self._filters.get(name, "") for name in FILTERS},
             "said": said,
             "times": self.status.get("times", 0) + 1,  # else the same words twice would not be sent
         }
+
+
+def in_number(photos):
+    """Return a number of photos in words."""
+    return "1 photo" if photos == 1 else f"{photos} photos"
+
+
+def in_words(items):
+    """Return what was decided about `items`, in a sentence; "" if there are none."""
+    done = Counter(
+        f"{IN_WORDS[item.decision]} as {item.label}" if item.decision == RELABEL else IN_WORDS[item.decision]
+        for item in items
+    )
+    if len(items) == 1:
+        return f"{Path(items[0].file).name}: {next(iter(done))}."
+    parts = list(done) if len(done) == 1 else [f"{number} {what}" for what, number in done.items()]
+    return f"{in_number(len(items))}: {', '.join(parts)}." if items else ""
 
 
 def open_review(photos, findings=(), **options):

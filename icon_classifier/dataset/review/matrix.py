@@ -6,9 +6,11 @@ from pathlib import Path
 import anywidget
 import traitlets
 
+from .scripts import join_scripts
+
 
 class ConfusionMatrix(anywidget.AnyWidget):
-    """A confusion matrix of `photos`; a click on a cell calls `opened` with its photos.
+    """Show a confusion matrix of `photos`; a click on a cell calls `opened` with its photos.
 
     photos: (file, true label, predicted label, loss) per photo.
     opened: called with the files of a cell, those with the highest loss first, and what they are in words.
@@ -16,7 +18,7 @@ class ConfusionMatrix(anywidget.AnyWidget):
     The browser sends {"cell": [true, predicted]} (numbers of labels) or {"losses": number}; see matrix.js.
     """
 
-    _esm = Path(__file__).with_name("matrix.js")
+    _esm = join_scripts("elements.js", "matrix.js")
     _css = Path(__file__).with_name("grid.css")
     labels = traitlets.List().tag(sync=True)
     counts = traitlets.List().tag(sync=True)  # rows: true labels; columns: predictions

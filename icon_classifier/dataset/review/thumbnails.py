@@ -1,6 +1,7 @@
 """Make the thumbnails of a review."""
 
 import io
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -8,26 +9,33 @@ from pathlib import Path
 from ...images import ImageError, open_image
 
 SIDE = 224  # px, at most
-CACHED = 400  # thumbnails; some 4 MB
+MAX_CACHED_THUMBNAILS = 400  # some 4 MB
 
 
 class Thumbnails:
-    """Makes JPEGs of the photos in the folder `photos`, and keeps the latest."""
+    """Make JPEGs of the photos in the folder `photos`, and keep the latest."""
 
     def __init__(self, photos):
         self.photos = Path(photos)
         pool = ThreadPoolExecutor()  # Pillow decodes without holding the interpreter's lock
-        self._future = lru_cache(CACHED)(lambda file: pool.submit(self._make, file))
+        self._make_once = lru_cache(MAX_CACHED_THUMBNAILS)(lambda file, _: pool.submit(self._make, file))
 
     def prepare(self, files):
-        """Begin to make the thumbnails of `files`, which will be asked for soon."""
-        for file in files:
-            self._future(file)
+        """Begin to make the thumbnails of `files`, which will be asked for soon; return a future per file."""
+        return [self._make_once(file, self._stamp(file)) for file in files]
 
     def __call__(self, files):
         """Return the bytes of a JPEG per file (below the folder), or None for one that cannot be decoded."""
-        self.prepare(files)
-        return [self._future(file).result() for file in files]
+        futures = zip(files, self.prepare(files), strict=True)
+        return [future.result() or self._make(file) for file, future in futures]  # what failed may succeed now
+
+    def _stamp(self, file):
+        """Return what changes if another photo gets this path, as when one is excluded and another relabelled."""
+        try:
+            found = os.stat(self.photos / file)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _make(self, file):
         try:
