@@ -318,16 +318,15 @@ except DiskError:
 
 
 def test_a_thumbnail_shows_the_photo_that_is_there_now(tmp_path):
-    """One photo was excluded, and then another one got its path."""
+    """A photo was moved away, and then another one got its path."""
     make_dataset(tmp_path)
-    review = Review(tmp_path)
     thumbnails = Thumbnails(tmp_path)
     heart, star = thumbnails(["heart/00000.jpg", "star/00000.jpg"])
-    assert thumbnails(["star/none.jpg"]) == [None] and heart != star
-    review.decide([number(review, "star/00000.jpg")], EXCLUDE)
-    assert thumbnails(["star/00000.jpg"]) == [None]
-    review.decide([number(review, "heart/00000.jpg")], RELABEL, "star")
-    assert thumbnails(["star/00000.jpg", ".excluded/star/00000.jpg"]) == [heart, star]
+    assert heart != star
+    (tmp_path / "star/00000.jpg").rename(tmp_path / "star/moved.jpg")
+    assert thumbnails(["star/00000.jpg", "star/moved.jpg"]) == [None, star]
+    (tmp_path / "heart/00000.jpg").rename(tmp_path / "star/00000.jpg")
+    assert thumbnails(["star/00000.jpg"]) == [heart]
 
 
 def test_decisions_in_words(tmp_path):
