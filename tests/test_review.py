@@ -19,6 +19,8 @@ from icon_classifier.dataset.exclude import exclude, relabel, restore
 from icon_classifier.dataset.manifest import COLUMNS, Manifest
 from icon_classifier.dataset.review.approved import CompareWithApproved
 from icon_classifier.dataset.review.decisions import APPROVE, KEEP, Review, ReviewError
+from icon_classifier.dataset.review.grid import in_words
+from icon_classifier.dataset.review.thumbnails import Thumbnails
 from icon_classifier.dataset.suspicion import EXCLUDE, RELABEL
 
 LABELS = ("heart", "star")
@@ -85,8 +87,13 @@ def test_decisions_move_photos_and_last(tmp_path, rows):
     again.decide([number(again, "star/00001-1.jpg")], RELABEL, "heart")
     assert (tmp_path / "heart/00000.jpg").exists()
     assert again.changes()[0] == "heart: 6 photos, now 5 (1 moved to star)"
-    with pytest.raises(ReviewError):
+    with pytest.raises(ReviewError, match=r"There is no label 'bell' in .*: heart, star"):
         again.decide([0], RELABEL, "bell")
+    with pytest.raises(ReviewError, match=r"There is no decision 'drop'.*: keep, approve, exclude, relabel"):
+        again.decide([0], "drop")
+    relabelled = number(again, "star/00002-1.jpg")
+    again.decide([relabelled], RELABEL, "star")  # once more: it stays relabelled
+    assert again.items[relabelled].decision == RELABEL
 
 
 def test_undo_takes_back_steps_and_ranges(tmp_path):
@@ -167,6 +174,12 @@ def test_ten_approved_photos_turn_on_their_check(tmp_path):
         assert review.evidence(first.findings[0]).decision == APPROVE
         assert all(item.label == "heart" for item in review.items if item.findings)
     assert Review(tmp_path, far_from_approved=far).view()[0] == first.number  # after a restart
+    review.undo()
+    assert first.findings
+    review.decide(hearts[:2], EXCLUDE)  # eight are left, with which nothing is compared
+    assert review.checks() == {}
+    review.undo()
+    assert first.findings
 
 
 DECIDE = """
@@ -205,7 +218,7 @@ def test_two_processes_do_not_corrupt_the_manifest(tmp_path):
     processes = [start(tmp_path, label) for label in LABELS]
     for process in processes:
         process.communicate(timeout=60)
-    review.refresh()
+    assert sorted(review.refresh()) == list(range(120)) and review.refresh() == []
     for each in (review, Review(tmp_path)):
         assert each.counts() == {EXCLUDE: 60, RELABEL: 60} and len(each.items) == 120
         assert all((tmp_path / item.place).exists() for item in each.items)
@@ -278,6 +291,56 @@ def test_a_full_disk_moves_no_photo(tmp_path, monkeypatch):
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=env)
     assert "DiskError" in run.stderr and files(tmp_path) == before and decisions(tmp_path) == {}
     assert review.counts() == {"": 12}
+
+
+def test_undo_after_a_full_disk(tmp_path):
+    make_dataset(tmp_path)
+    before = files(tmp_path)
+    code = """
+import resource, signal, sys
+from icon_classifier.dataset.manifest import DiskError
+from icon_classifier.dataset.review.decisions import Review
+review = Review(sys.argv[1])
+review.decide(range(3), 'exclude')
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, ((review.photos / 'manifest.csv').stat().st_size + 50, hard))
+try:
+    review.undo()
+except DiskError:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    print(review.undo())
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=env)
+    assert run.stdout == "[0, 1, 2]\n", run.stderr
+    assert files(tmp_path) == before and decisions(tmp_path) == {}
+
+
+def test_a_thumbnail_shows_the_photo_that_is_there_now(tmp_path):
+    """A photo was moved away, and then another one got its path."""
+    make_dataset(tmp_path)
+    thumbnails = Thumbnails(tmp_path)
+    heart, star = thumbnails(["heart/00000.jpg", "star/00000.jpg"])
+    assert heart != star
+    (tmp_path / "star/00000.jpg").rename(tmp_path / "star/moved.jpg")
+    assert thumbnails(["star/00000.jpg", "star/moved.jpg"]) == [None, star]
+    (tmp_path / "heart/00000.jpg").rename(tmp_path / "star/00000.jpg")
+    assert thumbnails(["star/00000.jpg"]) == [heart]
+
+
+def test_decisions_in_words(tmp_path):
+    make_dataset(tmp_path)
+    review = Review(tmp_path)
+
+    def decided(numbers, *decision):
+        return in_words([review.items[i] for i in review.decide(numbers, *decision)])
+
+    assert decided([0], EXCLUDE) == "00000.jpg: excluded."
+    assert decided([1, 2], KEEP) == "2 photos: kept."
+    stars = [item.number for item in review.items if item.label == "star"][:1]
+    assert decided([3, 4, *stars], RELABEL, "star") == "3 photos: 2 relabelled as star, 1 kept."
+    assert decided([], KEEP) == ""
 
 
 def test_a_decision_takes_no_longer_with_more_photos(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import expect
 from support import ROOT
 from support.page import complaints_of
@@ -16,6 +17,7 @@ from support.server import kernels, serve, server_of
 from test_review import decisions, finding, make_dataset
 
 from icon_classifier.dataset.checks.photo import Finding
+from icon_classifier.dataset.manifest import Manifest
 from icon_classifier.dataset.review.findings import write_findings
 
 LINE = f"voila {ROOT / 'notebooks/review.ipynb'} --Voila.ip=localhost --port=$PORT --no-browser --Voila.auto_token=True"
@@ -39,6 +41,11 @@ found = [("heart/00002.jpg", "heart", "star", 1.5), ("heart/00003.jpg", "heart",
          ("star/00001.jpg", "star", "star", 0.1), ("heart/00004.jpg", "heart", "heart", 0.2)]
 VBox([ConfusionMatrix(["heart", "star"], found, grid.show), grid])
 """
+MANY_LABELS = """
+from icon_classifier.dataset.review.findings import read_findings
+open_review({photos!r}, read_findings({photos!r}))
+"""
+MARKUP = "<i>bold<b>"  # a label, which is also a folder, and would be elements if it were not escaped
 
 
 def furnish_review(folder, per_label):
@@ -131,7 +138,12 @@ def test_decisions_with_the_keyboard(tab, photos):
     press(page, "u")  # the range at once
     expect(said(page)).to_have_text("Undone: 3 photos.")
     assert len(decisions(photos)) == 5
-    for left in (4, 3, 2, 1, 0):
+    page.keyboard.down("u")
+    page.keyboard.down("u")  # held: it undoes once
+    page.keyboard.up("u")
+    expect(page.locator(".review-summary")).to_contain_text("4 of 2000 photos decided")
+    expect(said(page)).to_have_text("Undone: 1 photo.")
+    for left in (3, 2, 1, 0):
         press(page, "u")
         expect(page.locator(".review-summary")).to_contain_text(f"{left} of 2000 photos decided")
     press(page, "u")
@@ -180,6 +192,79 @@ def test_decisions_with_clicks_and_filters(tab, photos):
         expect(page.locator(".review-summary")).to_contain_text(f"{left} of 2000 photos decided")
 
 
+def test_selections_with_the_mouse(tab, photos):
+    page = tab()
+    chosen = page.locator("[aria-selected=true]")
+    several = page.get_by_role("button", name="Select several")
+    card(page, 0).locator("img").first.click()
+    card(page, 2).locator("img").click(modifiers=["Shift"])
+    expect(chosen).to_have_count(3)
+    expect(card(page, 2)).to_be_focused()
+    card(page, 1).get_by_role("button", name="Keep").click()  # a button of a selected photo is for all of them
+    expect(said(page)).to_have_text("3 photos: kept.")
+    press(page, "u")
+    expect(said(page)).to_have_text("Undone: 3 photos.")
+    # "Select several" with the keyboard
+    several.focus()
+    press(page, "Enter")
+    card(page, 1).focus()
+    press(page, "ArrowRight", "ArrowRight")
+    expect(chosen).to_have_count(3)
+    press(page, "Escape")
+    expect(chosen).to_have_count(1)
+    expect(several).to_have_attribute("aria-pressed", "false")
+    # and across two pages
+    several.click()
+    card(page, 28).locator("img").click()
+    page.get_by_role("button", name="Next page").click()
+    expect(card(page, 30)).to_be_focused()
+    card(page, 31).locator("img").click()
+    expect(page.locator(".review-pages")).to_contain_text("Page 2 of 67; 4 photos selected")
+    card(page, 31).get_by_role("button", name="Exclude").click()
+    expect(said(page)).to_have_text("4 photos: excluded.")
+    press(page, "u")
+    expect(said(page)).to_have_text("Undone: 4 photos.")
+    page.get_by_role("button", name="Previous page").click()  # it becomes disabled, and the focus is not lost
+    expect(card(page, 0)).to_be_focused()
+    assert decisions(photos) == {}
+
+
+def test_a_view_that_is_late_and_one_without_photos(tab, photos):
+    page = tab()
+    # A click on a photo of the last view, while the next one is loading, must not decide about another photo.
+    page.evaluate(
+        """() => {
+            const grid = document.querySelector(".review-grid");
+            const click = () => grid.getAttribute("aria-busy") && grid.querySelector(".review-card button").click();
+            new MutationObserver(click).observe(grid, { attributes: true, attributeFilter: ["aria-busy"] });
+        }"""
+    )
+    page.get_by_role("combobox", name="Label").select_option("star")
+    expect(said(page)).to_contain_text("Nothing was decided, because other photos are shown now.")
+    expect(page.locator(".review-summary")).to_contain_text("0 of 2000 photos decided")
+    assert decisions(photos) == {}
+    page.get_by_role("combobox", name="Show").select_option("approve")
+    expect(page.get_by_text("There is no photo here.")).to_be_visible()
+    found = Axe().run(page, context=".icon-review").response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+
+
+def test_a_kernel_that_does_not_respond(tab, address, photos):
+    page = tab()
+    page.evaluate("() => { const real = setTimeout; window.setTimeout = (f, ms) => real(f, Math.min(ms, 1000)); }")
+    card(page, 0).focus()
+    running = kernels(server_of(address))
+    for kernel in running:
+        kernel.suspend()
+    press(page, "x")
+    expect(said(page)).to_contain_text("The kernel does not respond, so your last decision may not be saved.")
+    for kernel in running:
+        kernel.resume()
+    expect(said(page)).to_have_text(f"{Path(FOUND[0][0]).name}: excluded.")
+    press(page, "u")
+    expect(said(page)).to_have_text("Undone: 1 photo.")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(tab, scheme):
     page = tab(color_scheme=scheme)
@@ -206,6 +291,7 @@ def test_two_tabs(tab, photos):
     card(two, 1).focus()
     press(two, "x")
     expect(two.locator(".review-summary")).to_contain_text("2 of 2000 photos decided · 2 excluded")
+    expect(card(two, 0)).to_contain_text("excluded")
     press(one, "u")
     expect(said(one)).to_have_text("Undone: 1 photo.")
     assert decisions(photos) == {FOUND[1][0]: "exclude"}
@@ -247,8 +333,9 @@ def test_cells_of_the_confusion_matrix_open_their_photos(browser, tmp_path):
     photos = furnish_review(tmp_path, 20)
     (tmp_path / "library").mkdir()
     (tmp_path / "library/filelock").symlink_to(Path(find_spec("filelock").origin).parent)
-    cell = nbformat.v4.new_code_cell(MATRIX.format(photos=str(photos)))
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "matrix.ipynb")
+    cells = [MATRIX.format(photos=str(photos)), MANY_LABELS.format(photos=str(make_many_labels(tmp_path / "many")))]
+    cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "matrix.ipynb")
     line = LINE.replace(str(ROOT / "notebooks/review.ipynb"), "matrix.ipynb").replace(" --Voila.auto_token=True", "")
     with serve(tmp_path, ".venv-page", line, PYTHONPATH=f"{ROOT}:{tmp_path / 'library'}") as address:
         with browser.new_context() as context:
@@ -258,15 +345,59 @@ def test_cells_of_the_confusion_matrix_open_their_photos(browser, tmp_path):
             shown(page)
             found = Axe().run(page, context=".icon-matrix").response["violations"]
             assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+            expect(page.get_by_role("button", name="1 photo: star, predicted correctly")).to_be_visible()
             page.get_by_role("button", name="2 photos: heart, predicted as star").click()
-            expect(page.locator(".review-only")).to_contain_text("2 photos: heart, predicted as star")
-            expect(page.locator(".review-card")).to_have_count(2)
-            card(page, 0).focus()
+            first, second = (page.locator(".icon-review").nth(i) for i in range(2))
+            expect(first.locator(".review-only")).to_contain_text("2 photos: heart, predicted as star")
+            expect(first.locator(".review-card")).to_have_count(2)
+            card(first, 0).focus()
             press(page, "x", "k", "u")
-            expect(page.locator(".review-summary")).to_have_text(re.compile("^1 of 40 photos decided"))
+            expect(first.locator(".review-summary")).to_have_text(re.compile("^1 of 40 photos decided"))
+            assert decisions(photos) == {"heart/00003.jpg": "exclude"}  # the higher loss of the two comes first
             page.get_by_role("button", name="Photos with the highest losses").click()
-            expect(page.locator(".review-only")).to_contain_text("4 photos: those with the highest losses")
-            page.get_by_role("button", name="Show all photos").click()
-            expect(page.locator(".review-card")).to_have_count(30)
+            expect(first.locator(".review-only")).to_contain_text("4 photos: those with the highest losses")
+            everything = first.get_by_role("button", name="Show all photos")
+            everything.focus()
+            press(page, "u")
+            expect(said(first)).to_have_text("Undone: 1 photo.")
+            expect(everything).to_be_focused()  # what the kernel says does not take the focus
+            press(page, "Enter")
+            expect(first.locator(".review-card")).to_have_count(30)
+            expect(card(first, 0)).to_be_focused()  # because the button is gone
+            decide_about_many_labels(page, second)
             assert complaints == []
-    assert decisions(photos) == {"heart/00003.jpg": "exclude"}  # the higher loss of the two comes first
+    assert decisions(photos) == {}
+    assert decisions(tmp_path / "many") == {"label 1/0-1.jpg": "relabel", "label 2/0.jpg": "exclude"}
+
+
+def make_many_labels(folder):
+    """Write a dataset of seven labels, whose first photo has a finding."""
+    manifest = Manifest(folder)
+    for i in range(7):
+        label = MARKUP if i == 0 else f"label {i}"
+        (folder / label).mkdir()
+        Image.new("RGB", (16, 16), (30 * i, 0, 0)).save(folder / label / "0.jpg")
+        manifest.add(dict(label=label, file=f"{label}/0.jpg", sha256=f"{i}", url=f"{i}", decision="kept"))
+    found = finding(f"{MARKUP}/0.jpg", 0.9, sentence=f"It resembles {MARKUP}.", suggested="exclude")
+    write_findings(folder, [Finding(**vars(found))])
+    return folder
+
+
+def decide_about_many_labels(page, review):
+    """With more labels than there is place for buttons, a card has a list of them that opens."""
+    expect(card(review, 0)).to_contain_text(f"It resembles {MARKUP}.")
+    assert review.locator(".review-card i").count() == 0  # markup is text
+    expect(review.locator(".review-bar li")).to_have_count(7)
+    card(review, 0).locator("summary").focus()
+    press(page, "Enter")
+    labels = card(review, 0).locator("details button")
+    expect(labels).to_have_count(6)
+    found = Axe().run(page, context=".icon-review").response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+    labels.first.focus()
+    press(page, "Enter")
+    expect(said(review)).to_have_text("0.jpg: relabelled as label 1.")
+    expect(card(review, 0)).to_be_focused()
+    card(review, 2).focus()
+    press(page, "x")
+    expect(review.locator(".review-summary")).to_contain_text("2 of 7 photos decided")

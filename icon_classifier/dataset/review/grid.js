@@ -154,8 +154,8 @@ class Review {
     let refocus = null;
     for (const [key, change] of Object.entries(items)) {
       const item = this.pages.change(Number(key), change);
-      const row = this.row(Number(key));
-      if (!item || !row) continue;
+      const row = item && this.row(Number(key));
+      if (!row) continue;
       const fresh = this.card(item, row.position);
       row.replaceWith(fresh);
       if (row === focused) refocus = fresh;

@@ -70,7 +70,8 @@ function layout(el, review, bar) {
   el.append(
     element("div", { className: "review-bar" }, {}, ...bar.labelled, parts.range, undo, help(review.labels)),
     parts.summary, parts.only, parts.said, parts.grid, parts.empty,
-    element("nav", { className: "review-pages" }, { "aria-label": "Pages" }, parts.previous, parts.where, parts.next),
+    element("div", { className: "review-pages" }, { role: "group", "aria-label": "Pages" },
+      parts.previous, parts.where, parts.next),
   );
   return parts;
 }
