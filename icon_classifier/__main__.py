@@ -53,6 +53,7 @@ def main(argv=None):
     compare.set_defaults(run=run_compare)
     site = commands.add_parser("site", help="write the page as static files, which need no server")
     site.add_argument("folder", nargs="?", type=Path, help="where (default: the folder site in that of the export)")
+    site.add_argument("--title", default="", help='the heading of the page (default: "Icon Classifier")')
     site.set_defaults(run=run_site)
     check = commands.add_parser("check", help="check whether a host can serve this page")
     check.add_argument("project", nargs="?", default=".", type=Path, help="the project's top folder (default: here)")
@@ -171,7 +172,7 @@ def run_compare(args):
 def run_site(args):
     from .site.build import write_site
 
-    folder, single = write_site(args.folder or args.export / "site", args.export)
+    folder, single = write_site(args.folder or args.export / "site", args.export, args.title)
     size = sum(path.stat().st_size for path in folder.glob("parts/*"))
     print(f"{folder}: copy this folder to any web host. A first visit loads {size / 1e6:.1f} MB.")
     print(f"{single}: the same page as one file ({single.stat().st_size / 1e6:.1f} MB), which opens from a disk.")
