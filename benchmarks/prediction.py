@@ -68,7 +68,8 @@ def main():
     icon = draw_icon(find_glyphs("star")[0], random.Random(0), 256)
     photo, camera, sent = (jpeg(icon, size) for size in ((1500, 1000), (4000, 3000), (683, 512)))
     onnx, pickle = load_classifier(PICKLE), open_pickle(PICKLE)
-    assert type(onnx).__name__ == "OnnxClassifier", "run make train first"
+    if type(onnx).__name__ != "OnnxClassifier":
+        sys.exit(f"There is no ONNX model beside {PICKLE}. Run: icon-classifier compile {PICKLE}")
     rule, ready = onnx.card.preprocessing, np.zeros((1, 3, *onnx.card.preprocessing["size"][::-1]), np.float32)
 
     row(
