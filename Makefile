@@ -8,13 +8,16 @@ REQUIREMENTS := requirements-all.txt
 
 # These variables reach notebooks/run.py through the environment, unchanged: neither make nor the shell expands them.
 TYPED := SOURCE PHOTOS LABELS OTHERS EPOCHS WEIGHTS ARGS
-$(foreach v,$(TYPED),$(eval export TYPED_$v := $$(value $v)))
-unexport $(TYPED)  # else make expands them, $(shell ...) included
-# Without this check, make would ignore a misspelt variable.
+$(foreach v,$(TYPED) TITLE,$(eval export TYPED_$v := $$(value $v)))
+unexport $(TYPED) TITLE  # else make expands them, $(shell ...) included
+# Without this check, make would ignore a misspelt variable. (The make that trains for `make site` gets the TITLE, too.)
 UNKNOWN := $(filter-out $(TYPED) PYTHON PORT SHELL UV_%,$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
-ifneq ($(and $(filter train review,$(MAKECMDGOALS)),$(UNKNOWN)),)
+ifneq ($(and $(filter 0,$(MAKELEVEL)),$(filter train review,$(MAKECMDGOALS)),$(UNKNOWN)),)
 $(error Unknown variable $(UNKNOWN). The variables are $(TYPED))
 endif
+
+# Never train over a model: one without export.onnx works too, and the commands say what they need.
+HAVE_MODEL = test -f export/export.pkl -o -f export/export.onnx || $(MAKE) --no-print-directory train
 
 .PHONY: help app site train review test bench runtime lock notebooks clean
 help: ## this list
@@ -22,14 +25,14 @@ help: ## this list
 
 app: .venv/ready ## serve the page at http://localhost:8866 (PORT=...), training on the sample first where there is no model
 	@$(BIN)/python -m icon_classifier.server.port "$(PORT)"
-	@test -f export/export.pkl -o -f export/export.onnx || $(MAKE) --no-print-directory train
+	@+$(HAVE_MODEL)
 	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/voila notebooks/icon_classifier.ipynb --port=$(PORT) --no-browser
 
-site: .venv/ready ## write the page as static files in export/site, and serve them at http://localhost:8866 (PORT=...)
+site: .venv/ready ## write the page as static files in export/site, and serve them at http://localhost:8866 (PORT=... TITLE="...")
 	@$(BIN)/python -m icon_classifier.server.port "$(PORT)"
-	@test -f export/export.onnx || $(MAKE) --no-print-directory train
-	@$(BIN)/icon-classifier site
+	@+$(HAVE_MODEL)
+	@$(BIN)/icon-classifier site --title="$$TYPED_TITLE"
 	@echo "The page: http://localhost:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory export/site "$(PORT)" 2> /dev/null
 
@@ -59,7 +62,7 @@ test: .venv/ready .venv-page/ready ## run every check, the page in a real Chromi
 	@touch $@
 
 bench: .venv/ready .venv-page/ready ## print what the ONNX model, the training loop, the forked kernels and the static page save or cost, each beside its counterpart
-	@test -f export/export.onnx || $(MAKE) --no-print-directory train
+	@+$(HAVE_MODEL)
 	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/prediction.py
 	@PYTHONWARNINGS=ignore $(BIN)/python benchmarks/training.py
 	@$(BIN)/python benchmarks/serving.py
@@ -74,10 +77,12 @@ lock: .venv/ready ## compile the pins from pyproject.toml again
 runtime: .venv/ready ## make the static page's runtime again from npm's package, and compare it with the vendored one
 	@$(BIN)/python -m icon_classifier.site.vendor
 
-notebooks: .venv/ready ## export the chapters, run all notebooks again and keep their outputs
+notebooks: .venv/ready ## export the chapters, run all notebooks again and keep their outputs; the lesson's model is left in .run/lesson
 	$(BIN)/nbdev-export
 	PATH=$(BIN):$$PATH $(BIN)/nbdev-test --n-workers 1 --save notebooks/library
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=300 notebooks/train.ipynb
+	rm -rf .run/lesson && mkdir -p .run/lesson && cp notebooks/train.ipynb .run/lesson
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=300 .run/lesson/train.ipynb
+	cp .run/lesson/train.ipynb notebooks
 	$(BIN)/python notebooks/tidy.py
 	$(BIN)/nbdev-clean --fname notebooks
 

@@ -68,7 +68,8 @@ def main():
     photo, camera, sent = (jpeg(icon, size) for size in ((1500, 1000), (4000, 3000), (683, 512)))
     onnx = load_classifier(PICKLE)
     pickle = open_pickle(PICKLE)
-    assert type(onnx).__name__ == "OnnxClassifier", "run make train first"
+    if type(onnx).__name__ != "OnnxClassifier":
+        sys.exit(f"There is no ONNX model beside {PICKLE}. Run: icon-classifier compile {PICKLE}")
     preprocessing = onnx.card.preprocessing
     prepared = np.zeros((1, 3, *preprocessing["size"][::-1]), np.float32)
 

@@ -84,6 +84,7 @@ def add_compare(commands):
 def add_site(commands):
     site = commands.add_parser("site", help="write the page as static files, which need no server")
     site.add_argument("folder", nargs="?", type=Path, help="where (default: the folder site in that of the export)")
+    site.add_argument("--title", default="", help='the heading of the page (default: "Icon Classifier")')
     add_export(site, run_site)
 
 
@@ -204,7 +205,7 @@ def run_compare(args):
 def run_site(args):
     from .site.build import write_site
 
-    folder, single = write_site(args.folder or args.export / "site", args.export)
+    folder, single = write_site(args.folder or args.export / "site", args.export, args.title)
     size = sum(path.stat().st_size for path in folder.glob("parts/*"))
     print(f"{folder}: copy this folder to any web host. A first visit loads {size / 1e6:.1f} MB.")
     print(f"{single}: the same page as one file ({single.stat().st_size / 1e6:.1f} MB), which opens from a disk.")

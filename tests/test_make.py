@@ -48,11 +48,11 @@ def write_notebook(folder, *cells):
     return ["--notebook", str(folder / "stub.ipynb"), "--output", str(folder / "run/stub.ipynb")]
 
 
-def make(target, **variables):
+def make(target, cwd=ROOT, **variables):
     """Run `make TARGET` without a shell; the environments are not rebuilt."""
     typed = [f"{name}={text}" for name, text in variables.items()]
     command = ["make", "-o", ".venv/ready", "-o", ".venv-page/ready", target, *typed]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
 
 
 def run(*args, cwd=ROOT, **options):
@@ -306,6 +306,55 @@ def test_others_without_images_are_refused_before_training(tmp_path):
     last = "There are no images in nowhere. Set `others` to a folder of images of other things."
     assert refused.stderr.splitlines()[-1] == last
     assert not (tmp_path / "photos").exists()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project whose training only writes a file and prints its TITLE."""
+    (tmp_path / "export").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for path in (".venv", "icon_classifier"):
+        (tmp_path / path).symlink_to(ROOT / path)
+    train = "import os; open('export/export.pkl', 'w').write('sample'); print(os.environ.get('TYPED_TITLE'))"
+    (tmp_path / "notebooks/run.py").write_text(train)
+    (tmp_path / "requirements-all.txt").touch()  # older than the environment, so that a make started by make is content
+    os.utime(tmp_path / "requirements-all.txt", (0, 0))
+    return tmp_path
+
+
+@pytest.mark.parametrize("target", ["app", "site", "bench"])
+def test_make_does_not_train_over_a_model(project, target):
+    """A model that has not been compiled is a model, too."""
+    (project / "export/export.pkl").write_text("mine")
+    ended = make(target, project, PORT=str(free_port()))
+    assert ended.returncode and (project / "export/export.pkl").read_text() == "mine"
+    if target == "site":
+        assert "run: icon-classifier compile export/export.pkl" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_make_trains_where_there_is_no_model(project):
+    title = 'Who "is" $(this)?'
+    ended = make("site", project, PORT=str(free_port()), TITLE=title)
+    assert (project / "export/export.pkl").read_text() == "sample" and title in ended.stdout
+
+
+def test_make_notebooks_does_not_train_over_a_model(project):
+    """It runs a lesson here that changes to the project's top folder, as train.ipynb does, and writes an export."""
+    (project / "export/export.pkl").write_text("mine")
+    (project / "bin").mkdir()
+    (project / "bin/jupyter").symlink_to(ROOT / ".venv/bin/jupyter")
+    for tool in ("nbdev-export", "nbdev-test", "nbdev-clean", "python"):  # what they do is tested elsewhere
+        (project / "bin" / tool).symlink_to(shutil.which("true"))
+    train = "import os\nif os.path.basename(os.getcwd()) == 'notebooks': os.chdir('..')\n"
+    train += "os.makedirs('export', exist_ok=True)\nopen('export/export.pkl', 'w').write('sample')"
+    write_notebook(project, train)
+    (project / "stub.ipynb").rename(project / "notebooks/train.ipynb")
+    ended = make("notebooks", project, BIN="bin")
+    assert ended.returncode == 0, ended.stderr
+    assert (project / "export/export.pkl").read_text() == "mine"
+    cells = nbformat.read(project / "notebooks/train.ipynb", as_version=4).cells
+    assert cells[-1].outputs[0].data["text/plain"] == "6"
 
 
 @pytest.fixture

@@ -5,15 +5,24 @@ import hashlib
 import json
 import re
 import shutil
+import sys
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
 
 import pytest
+import yaml
 from support.process import python
 
+from icon_classifier.__main__ import main
 from icon_classifier.errors import IconClassifierError
 from icon_classifier.model.card import Card
 from icon_classifier.site.build import write_site
 from icon_classifier.site.bundle import BundleError, bundle
+from icon_classifier.site.content import Content
 from icon_classifier.site.folder import MAX_PART_BYTES
+from icon_classifier.site.one_file import one_file
+from icon_classifier.site.replace import SiteError, check_folder, replace_files
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +110,163 @@ def test_unusable_export_is_refused(export, tmp_path, remove, sentence):
     assert not (tmp_path / "site").exists()
 
 
-def test_folder_with_other_files_is_kept(export, tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(IconClassifierError, match="contains other files"):
-        write_site(tmp_path, export)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-    (tmp_path / "site").mkdir()
-    write_site(tmp_path / "site", export)
-    write_site(tmp_path / "site", export)  # its own files are replaced
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "site.html", "thesis.txt"]
+@pytest.mark.parametrize(
+    "name", ["model.txt", "index.html", "parts/gears.stl", "README.md", "licences/mine.txt", "page-1/a.js"]
+)
+def test_folder_of_something_else_is_refused(export, tmp_path, name):
+    """Whatever the names of its files: only index.html can say that this is a static page."""
+    for files in ([name, "src/a.py", ".git/HEAD"], [name]):
+        folder = tmp_path / str(len(files))
+        for file in files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text('<script id="config">mine</script>')
+        before = contents(folder)
+        with pytest.raises(SiteError, match=f"{folder} contains other files, such as {name.split('/')[0]}"):
+            write_site(folder, export)
+        assert contents(folder) == before
+
+
+def test_rebuilt_page_keeps_all_files_that_are_not_its_own(written, export, tmp_path):
+    folder = shutil.copytree(written, tmp_path / "site")
+    theirs = {name: b"mine" for name in (".git/HEAD", ".well-known/a.txt", "CNAME", "robots.txt", "parts/mine.bin")}
+    earlier = {name: b"old" for name in (f"page-{'0' * 12}/page.js", f"parts/model-{'0' * 12}.bin", "icon.svg")}
+    killed = {name: b"half" for name in (f"parts/model-{'1' * 12}.bin.part", "index.html.part")}
+    for name, data in (theirs | earlier | killed).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    write_site(folder, export)
+    assert contents(folder) == contents(written) | theirs
+    assert not (folder / f"page-{'0' * 12}").exists()
+
+
+def test_page_can_be_written_into_a_new_repository(written, export, tmp_path):
+    """As of GitHub Pages: an empty one, or one that contains only the page's domain."""
+    theirs = {".git/HEAD": b"ref: refs/heads/main", ".gitignore": b"", "CNAME": b"icons.example"}
+    for name, data in theirs.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    write_site(tmp_path, export)
+    assert contents(tmp_path) == contents(written) | theirs
+
+
+@pytest.fixture(scope="module")
+def interrupted():
+    """Return a function that runs `action` and interrupts it after some changes of files; whether it did."""
+    left = None
+
+    def interrupt(event, _args):
+        nonlocal left
+        if left is not None and event in ("os.rename", "os.remove"):
+            left -= 1
+            if left < 0:
+                left = None
+                raise KeyboardInterrupt
+
+    def run(action, changes):
+        nonlocal left
+        left = changes
+        try:
+            action()
+            return False
+        except KeyboardInterrupt:
+            return True
+        finally:
+            left = None
+
+    sys.addaudithook(interrupt)
+    return run
+
+
+@pytest.mark.parametrize("rebuilt", [True, False])
+def test_interrupted_build_leaves_a_usable_folder(written, tmp_path, interrupted, rebuilt):
+    """What index.html names is there, a server uses only a complete page, and the next build makes the same page."""
+    new = {name: data[:9] if name.startswith("parts/") else data for name, data in contents(written).items()}
+    old = json.dumps({name: data.decode("latin-1") for name, data in new.items()})
+    for i, value in enumerate(set(re.findall(r"(?:page|model)-([0-9a-f]{12})", old))):
+        old = old.replace(value, f"{i:012}")
+    old = {name: data.encode("latin-1") for name, data in json.loads(old).items()}
+    assert set(old) - set(new) and old["index.html"] != new["index.html"]
+    for changes in range(1000):
+        folder = tmp_path / f"site{changes}"
+        if rebuilt:
+            replace_files(folder, old)
+        if not interrupted(lambda folder=folder: replace_files(folder, new), changes):
+            break
+        found = contents(folder) if folder.exists() else {}
+        if "index.html" in found:
+            named = re.findall(r"(?:page|parts)[/-][\w./-]+\.\w+", found["index.html"].decode())
+            assert len(named) > 10 and set(named) < set(found)
+        assert "model.txt" not in found or any(page.items() <= found.items() for page in (old, new))
+        check_folder(folder)
+        replace_files(folder, new)
+        assert contents(folder) == new
+    assert len(new) < changes < 1000
+
+
+def test_other_file_beside_the_folder_is_kept(export, tmp_path):
+    """`site web/index` would replace the home page of a web site."""
+    for content in (b"<h1>Home</h1>", b"", (write_site(tmp_path / "page", export)[0] / "index.html").read_bytes()):
+        (tmp_path / "index.html").write_bytes(content)
+        with pytest.raises(SiteError, match=f"{tmp_path}/index.html exists, and is not the page"):
+            write_site(tmp_path / "index", export)
+        assert (tmp_path / "index.html").read_bytes() == content
+        assert not (tmp_path / "index").exists()
+    write_site(tmp_path / "page", export)  # its own file is replaced
+
+
+@pytest.mark.parametrize(
+    ("folder", "sentence"),
+    [
+        ("file", "file is a file. Name a folder"),
+        ("file/site", "cannot be written to file/site (Not a directory: file"),
+        ("dangling", "cannot be written to dangling (File exists: dangling)"),
+        ("/proc/icons", "cannot be written to /proc/icons (No such file or directory: /proc/icons)"),
+        ("a" * 300, "(File name too long: aaa"),
+        ("/", "/ contains other files"),
+        (".", "contains other files, such as "),
+    ],
+)
+def test_unusable_place_is_refused_in_a_sentence(export, tmp_path, capsys, monkeypatch, folder, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "dangling").symlink_to("nothing")
+    assert main(["site", folder, "--export", str(export)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert sentence in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "file"]
+
+
+def test_folder_without_a_name_and_symlink(export, written, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "link").symlink_to("mine")
+    monkeypatch.chdir(tmp_path)
+    assert write_site("link", export) == (Path("link"), Path("link.html"))
+    assert contents(tmp_path / "mine") == contents(written) and (tmp_path / "link").is_symlink()
+    (tmp_path / "mine/deeper").mkdir()
+    for here, folder in (("mine", "."), ("mine/deeper", "..")):
+        monkeypatch.chdir(tmp_path / here)
+        assert write_site(folder, export) == (tmp_path / "mine", tmp_path / "mine.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "link.html", "mine", "mine.html"]
+
+
+def test_title(export, written, tmp_path):
+    """In the page, in its manifest, and in the header of README.md, which is YAML."""
+    title = 'Who is "this": <b> & co.?'
+    assert main(["site", str(tmp_path / "site"), "--export", str(export), "--title", f" {title}\n"]) == 0
+    for html in (tmp_path / "site/index.html", tmp_path / "site.html"):
+        found = re.findall(r"<(title|h1)>(.*?)</\1>", html.read_text())
+        assert [(tag, unescape(text)) for tag, text in found] == [("title", title), ("h1", title)]
+    assert json.loads((tmp_path / "site/manifest.webmanifest").read_text())["name"] == title
+    header = (tmp_path / "site/README.md").read_text().split("---\n")[1]
+    assert yaml.safe_load(header) == {"title": title, "sdk": "static", "app_file": "index.html"}
+    assert "<h1>Icon Classifier</h1>" in (written / "index.html").read_text()
+
+
+def test_labels_cannot_end_the_element_with_the_settings(export):
+    card = replace(Card.read(export / "card.json"), labels=["</script><b>", "<!--<script>", "a \\ b"])
+    html = one_file(Content(card, b"")).decode()
+    settings = re.search(r'id="config">(.*?)</script>', html)[1]
+    assert json.loads(settings)["card"]["labels"] == card.labels and "<" not in settings
 
 
 def test_bundle_knows_the_forms_of_modules():

@@ -38,6 +38,7 @@ WITH_PHOTO = (KEPT, WITHDRAWN, EXCLUDED)  # rows whose `file` exists, in its fol
 UNWANTED = "It was asked to be forgotten."
 SAME_ADDRESS = "The same address came up "  # the reason's beginning for an address that occurs twice
 SAME_IMAGE = "The same image as "  # the reason's beginning for the same bytes at another address
+SAME_PICTURE = "The same picture as "  # the same in manifests of earlier versions
 OURS = {"label", "url", "decision"}  # the columns that distinguish a manifest from another manifest.csv
 EXCLUDED_FOLDER = ".excluded"  # in the dataset; find_photos and fastai's get_image_files skip hidden folders
 BY_HAND = "elsewhere"  # the origin of a photo that was added by hand; its `url` is the path that it had then

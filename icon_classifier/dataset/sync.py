@@ -17,6 +17,7 @@ from .manifest import (
     REFUSED,
     SAME_ADDRESS,
     SAME_IMAGE,
+    SAME_PICTURE,
     UNWANTED,
     WITHDRAWN,
     asked,
@@ -202,7 +203,7 @@ def _update(manifest, row, origin, link, folder, bodies):
             bodies[row["sha256"]] = row
         else:
             manifest.reopen(row)
-    elif row["decision"] == REFUSED and row["reason"].startswith(SAME_IMAGE) and not same:
+    elif row["decision"] == REFUSED and row["reason"].startswith((SAME_IMAGE, SAME_PICTURE)) and not same:
         manifest.reopen(row)
     elif row["decision"] in (KEPT, REFUSED, EXCLUDED) and _has_changed(link, row):
         bodies.pop(row["sha256"], None)

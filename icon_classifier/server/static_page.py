@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from jupyter_server.base.handlers import JupyterHandler
-from tornado.web import StaticFileHandler, authenticated
+from tornado.web import HTTPError, StaticFileHandler, authenticated
 
 from .fork_pool import exports_of
 
@@ -47,6 +47,17 @@ class SiteHandler(JupyterHandler, StaticFileHandler):
     @authenticated
     async def head(self, path):
         return await StaticFileHandler.get(self, path, include_body=False)
+
+    def parse_url_path(self, url_path):
+        """Return the path of a file. Raise HTTP error 404 if it is hidden, as a repository beside the page is."""
+        if any(part.startswith(".") for part in url_path.split("/")):
+            raise HTTPError(404)
+        return super().parse_url_path(url_path)
+
+    def compute_etag(self):
+        """Return the file's version. Tornado would keep the first one, although the page can be written again."""
+        state = os.stat(self.absolute_path)
+        return f'"{state.st_mtime_ns:x}-{state.st_size:x}"'
 
     def write_error(self, status_code, **kwargs):
         self.set_header("Content-Type", "text/plain")

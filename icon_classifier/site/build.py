@@ -1,54 +1,55 @@
 """Write the static page of an export: a folder for any web host, and the same page as one HTML file."""
 
-import os
-import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import IconClassifierError
-from ..files import PARTIAL, write_atomic
+from ..files import write_atomic
 from ..model.card import Card, sha256_of
 from ..model.classifier import ONNX
-from .content import Content
+from .content import TITLE, Content
 from .folder import site_files
 from .one_file import one_file
+from .replace import SiteError, check_folder, check_single, replace_files
 
 
-class SiteError(IconClassifierError, RuntimeError):
-    """The static page cannot be written. The message says why and what to do."""
-
-
-def write_site(folder="export/site", export="export"):
+def write_site(folder="export/site", export="export", title=TITLE):
     """Write the static page of an export to `folder`, and the same page as one file beside it; return both paths.
 
-    export: the folder of the export, which needs an ONNX model.
+    export: the folder of the export, which needs an ONNX model. title: the heading of the page.
 
-    A previous page at `folder` is replaced. The same export gives the same bytes.
-    Raises `SiteError`, and `CardError` if card.json is damaged.
+    A previous page at `folder` is replaced; other files there, such as .git and CNAME, stay. The same export gives the
+    same bytes. Raises `SiteError`, and `CardError` if card.json is damaged.
     """
-    folder = Path(folder)
-    content = _read(Path(export))
-    if folder.exists() and not _is_replaceable(folder):
-        raise SiteError(f"{folder} contains other files. Name a folder that is empty or does not exist.")
-    new = folder.with_name(folder.name + PARTIAL)
-    shutil.rmtree(new, ignore_errors=True)
-    for name, data in site_files(content).items():
-        path = new / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(new, folder)
-    single = folder.with_name(folder.name + ".html")
-    write_atomic(single, one_file(content))
+    folder, export = Path(folder), Path(export)
+    if folder.name in ("", ".."):  # the file beside it needs the folder's name
+        folder = folder.resolve()
+    single = Path(f"{folder}.html")
+    with _os_errors(f"The export in {export} cannot be read"):
+        card, onnx = _read(export)
+    with _os_errors(f"The static page cannot be written to {folder}"):
+        check_folder(folder)
+        check_single(single)
+        content = Content(card, onnx, " ".join(title.split()) or TITLE)
+        replace_files(folder, site_files(content))
+        write_atomic(single, one_file(content))
     return folder, single
 
 
-def _is_replaceable(folder):
-    """Return whether `folder` is empty, or contains a page that `write_site` wrote."""
-    return folder.is_dir() and (not any(folder.iterdir()) or (folder / "model.txt").is_file())
+@contextmanager
+def _os_errors(sentence):
+    """Turn an OSError in the body into a `SiteError` that begins with `sentence`."""
+    try:
+        yield
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise SiteError(f"{sentence} ({error.strerror or error}{where}).") from error
 
 
 def _read(export):
-    """Return the `Content` for the export in a folder. Raises `SiteError`, and `CardError` if card.json is damaged."""
+    """Return the `Card` and the ONNX model's bytes of the export in a folder.
+
+    Raises `SiteError`, and `CardError` if card.json is damaged.
+    """
     pickle, onnx, card = (export / name for name in ("export.pkl", ONNX, "card.json"))
     compile_it = f"On a computer with fastai, run: icon-classifier compile {pickle}"
     if not (onnx.is_file() and card.is_file()):
@@ -59,4 +60,4 @@ def _read(export):
     belong = found.onnx and found.onnx["sha256"] == sha256_of(onnx)
     if not belong or (pickle.is_file() and found.sha256 != sha256_of(pickle)):
         raise SiteError(f"{onnx} is damaged, or of another training than export.pkl and card.json. {compile_it}")
-    return Content(found, onnx.read_bytes())
+    return found, onnx.read_bytes()

@@ -16,6 +16,7 @@ from ..page import render
 STATIC = files(__package__) / "static"
 RUNTIME = files(__package__) / "runtime"
 PAGE = files(render.__package__)
+TITLE = "Icon Classifier"
 PRIVATE = "Your pictures stay on this device: this page has no server that could receive them."
 SCRIPTS = [PAGE / "button.js", PAGE / "table.js", PAGE / "upload.js", RUNTIME / "ort.js"]  # besides those in STATIC
 
@@ -29,7 +30,7 @@ class Content:
 
     card: Card
     onnx: bytes
-    title: str = "Icon Classifier"
+    title: str = TITLE
 
     @cached_property
     def model(self):
@@ -63,7 +64,8 @@ class Content:
             "bytes": len(self.runtime) + len(self.model),
             **more,
         }
-        return data_block("config", "application/json", json.dumps(config, ensure_ascii=False))
+        text = json.dumps(config, ensure_ascii=False).replace("<", "\\u003c")  # else a label could end the element
+        return f'<script type="application/json" id="config">{text}</script>'
 
     def html(self, csp, head, scripts):
         """Return the page as the bytes of HTML. head, scripts: elements for the ends of head and body."""
@@ -79,14 +81,17 @@ class Content:
         return html.encode()
 
 
-def data_block(name, kind, text):
+def data_block(name, text):
     """Return an element that scripts can read by its id `name`, and that the browser does not run.
 
-    text: JSON or JavaScript; a backslash that changes neither keeps `</script>` and `<!--` out of the HTML.
+    text: JavaScript or base64.
     """
-    return f'<script type="{kind}" id="{name}">{inline(text)}</script>'
+    return f'<script type="text/plain" id="{name}">{inline(text)}</script>'
 
 
 def inline(script):
-    """Return a script so that it can be inside of an element of HTML."""
+    """Return a script so that it can be inside of an element of HTML.
+
+    A backslash, which changes no string of JavaScript, keeps `</script>` and `<!--` out.
+    """
     return script.replace("</", "<\\/").replace("<!--", "<\\!--")

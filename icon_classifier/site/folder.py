@@ -60,13 +60,14 @@ def site_files(content):
     site = json.dumps({"version": hash_of(cached), "parts": cache, "files": names})
     worker = f"const SITE = {site};\n".encode() + (STATIC / "service_worker.js").read_bytes()
     labels = ", ".join(content.card.labels)
+    title = json.dumps(content.title, ensure_ascii=False)  # a quoted string of YAML, because it may contain a colon
     return {
         **cached,
         **parts,
         "service_worker.js": worker,
         "model.txt": content.card.onnx["sha256"].encode(),  # the server asks whether this is the page of its export
         ".nojekyll": b"",  # GitHub Pages copies the files as they are
-        "README.md": README.format(title=content.title, labels=labels).encode(),  # its header is for Hugging Face
+        "README.md": README.format(title=title, labels=labels).encode(),  # its header is for Hugging Face
         **_licences(),
     }
 

@@ -16,11 +16,11 @@ def one_file(content):
     """Return the whole page as the bytes of one HTML file. content: the page's `Content`."""
     scripts = [
         content.config(),
-        data_block("worker", "text/plain", bundle("classifier.js", content.scripts)),
+        data_block("worker", bundle("classifier.js", content.scripts)),
         f"<script>{inline(content.scripts['support.js'])}</script>",
         f"<script>{inline(bundle('page.js', content.scripts))}</script>",
         # At the end, because the page works before they have been read.
-        data_block("runtime", "text/plain", base64.b64encode(content.runtime).decode()),
-        data_block("model", "text/plain", base64.b64encode(content.model).decode()),
+        data_block("runtime", base64.b64encode(content.runtime).decode()),
+        data_block("model", base64.b64encode(content.model).decode()),
     ]
     return content.html(CSP, [f"<style>{content.styles}</style>"], scripts)

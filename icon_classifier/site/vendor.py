@@ -23,6 +23,9 @@ RECORD = RUNTIME / "runtime.json"
 PACKAGE = "onnxruntime-web"
 # Of the builds in the package, the only one without GPU support, which doubles the size.
 GLUE, WASM = "package/dist/ort.wasm.bundle.min.mjs", "package/dist/ort-wasm-simd-threaded.wasm"
+# npm's package lacks them. They are copied from onnxruntime's repository, and compared with their record.
+LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
+REPOSITORY = "https://github.com/microsoft/onnxruntime/tree/v"
 PAGES = 512 * 16  # of 64 KiB: 512 MiB
 
 
@@ -97,31 +100,52 @@ def make(version):
         "integrity": "sha512-" + b64encode(hashlib.sha512(tarball).digest()).decode(),
         "wasm_sha256": sha256(wasm),
         "files": {name: sha256(data) for name, data in files.items()},
+        "licences": {name: sha256(vendored(name)) for name in LICENCES},
     }
     return files, record
 
 
-def main(version=None):
-    """Make the files of `version` and write them; or make those of the recorded version and compare.
+def vendored(name):
+    """Return the bytes of a vendored file, which are none if it is missing."""
+    path = RUNTIME / name
+    return path.read_bytes() if path.is_file() else b""
 
-    The WebAssembly is compared unpacked, because versions of zlib compress differently.
-    """
-    recorded = json.loads(RECORD.read_text()) if RECORD.exists() else None
-    files, record = make(version or recorded["version"])
+
+def main(version=None):
+    """Make the files of `version` and write them; or compare the vendored files with their record, and with npm's."""
     if version:
-        for name, data in files.items():
-            (RUNTIME / name).write_bytes(data)
-        RECORD.write_text(json.dumps(record, indent=2) + "\n")
-        return f"Wrote {', '.join(files)} of {PACKAGE} {version}. Replace LICENSE and ThirdPartyNotices.txt too."
-    vendored = {name: (RUNTIME / name).read_bytes() for name in files}
-    different = [name for name in files if unpacked(files[name]) != unpacked(vendored[name])]
+        return replace(version)
+    recorded = json.loads(RECORD.read_text())
+    known = recorded["files"] | recorded["licences"]
+    if changed := [name for name, digest in known.items() if sha256(vendored(name)) != digest]:
+        raise VendorError(
+            f"The vendored files differ from their record in {RECORD.name}: {', '.join(changed)}. To get them back, "
+            f"run: git checkout {RUNTIME}"
+        )
+    files, record = make(recorded["version"])
+    # The WebAssembly is compared unpacked, because versions of zlib compress differently.
+    different = [name for name in files if unpacked(files[name]) != unpacked(vendored(name))]
     if record["integrity"] != recorded["integrity"]:
         different.append("the tarball")
     if different:
         raise VendorError(
             f"{PACKAGE} {record['version']} from npm differs from the vendored one: {', '.join(different)}."
         )
-    return f"The vendored {PACKAGE} {record['version']} equals npm's ({len(files)} files)."
+    return (
+        f"The vendored {PACKAGE} {record['version']} equals npm's ({len(files)} files), and its licences their record."
+    )
+
+
+def replace(version):
+    """Replace the vendored files by those of `version`. Raises `VendorError`."""
+    files, record = make(version)
+    for name, data in files.items():
+        (RUNTIME / name).write_bytes(data)
+    RECORD.write_text(json.dumps(record, indent=2) + "\n")
+    return (
+        f"Wrote {', '.join(files)} of {PACKAGE} {version}. Copy {' and '.join(LICENCES)} from {REPOSITORY}{version} to "
+        f"{RUNTIME}, and run this again: it records them."
+    )
 
 
 def unpacked(data):
