@@ -31,56 +31,29 @@ A web page that tells apart {labels}. It runs in the visitor's browser and needs
 
 def site_files(content):
     """Return the files of the static page, {path: bytes}. content: the page's `Content`."""
-    names = modules("page.js", content.scripts)
-    code = {name: content.scripts[name].encode() for name in names} | {"page.css": content.styles.encode()}
-    code["classifier.js"] = bundle("classifier.js", content.scripts).encode()  # a worker from a blob has no address
+    modules_of_page = modules("page.js", content.scripts)
+    code = {name: content.scripts[name].encode() for name in modules_of_page} | {"page.css": content.styles.encode()}
+    code["classifier.js"] = bundle("classifier.js", content.scripts).encode()  # a worker from a blob can import nothing
     # Caches between host and visitor keep files for minutes. In a folder that is named by its content, scripts of two
     # versions do not mix, and neither do the parts of two models.
     folder = f"page-{hash_of(code)}"
     runtime, model = _split("runtime", content.runtime), _split("model", content.model)
     parts = {**runtime, **model}
+    hashes = _hashes(runtime) | _hashes(model)
     cache = hash_of(parts)
-    sha256 = {name: sha256_of(data) for name, data in parts.items()}
-    # A host may unpack a file that is compressed; it cannot unpack pieces.
-    unpacked = {
-        name: sha256_of(gzip.decompress(data))
-        for kind in (runtime, model)
-        if len(kind) == 1
-        for name, data in kind.items()
-    }
     config = content.config(
-        worker=f"{folder}/classifier.js",
-        cache=cache,
-        sha256=sha256,
-        unpacked=unpacked,
-        runtime=list(runtime),
-        model=list(model),
+        worker=f"{folder}/classifier.js", cache=cache, sha256=hashes, runtime=list(runtime), model=list(model)
     )
-    support = inline(content.scripts["support.js"])
-    head = [
-        f"<script>{support}</script>",
-        '<link rel="icon" href="icon.svg">',
-        '<link rel="manifest" href="manifest.webmanifest">',
-        f'<link rel="stylesheet" href="{folder}/page.css">',
-        *(f'<link rel="modulepreload" href="{folder}/{name}">' for name in names),
-    ]
-    # The service worker looks for the version, so it is at the end.
-    scripts = [config, f'<script type="module" src="{folder}/page.js" data-version="{VERSION}"></script>']
-    policy = CSP.format(support=base64.b64encode(hashlib.sha256(support.encode()).digest()).decode())
-    html = content.html(policy, head, scripts)
     files = {
         "icon.svg": (STATIC / "icon.svg").read_bytes(),
         "manifest.webmanifest": json.dumps(_manifest(content.title), indent=2).encode(),
         **{f"{folder}/{name}": data for name, data in code.items()},
     }
+    html = _html(content, config, folder, modules_of_page)
     version = hash_of({**files, "index.html": html})
-    site = {
-        "version": version,
-        "files": {name: sha256_of(data) for name, data in files.items()},
-        "cache": cache,
-        "parts": {name: [sha256[name], *filter(None, [unpacked.get(name)])] for name in parts},
-    }
-    worker = f"const SITE = {json.dumps(site)};\n".encode() + (STATIC / "service_worker.js").read_bytes()
+    service = {"version": version, "files": {name: sha256_of(data) for name, data in files.items()}}
+    service |= {"cache": cache, "parts": hashes}
+    worker = f"const SITE = {json.dumps(service)};\n".encode() + (STATIC / "service_worker.js").read_bytes()
     labels = ", ".join(content.card.labels)
     return {
         "index.html": html.replace(VERSION.encode(), version.encode()),
@@ -94,10 +67,35 @@ def site_files(content):
     }
 
 
+def _html(content, config, folder, preloaded):
+    """Return index.html as bytes, with `VERSION`. config: an element. folder, preloaded: where the modules are."""
+    support = inline(content.scripts["support.js"])
+    head = [
+        f"<script>{support}</script>",
+        '<link rel="icon" href="icon.svg">',
+        '<link rel="manifest" href="manifest.webmanifest">',
+        f'<link rel="stylesheet" href="{folder}/page.css">',
+        *(f'<link rel="modulepreload" href="{folder}/{name}">' for name in preloaded),
+    ]
+    # The service worker looks for the version; at the end, because a document may be cut off.
+    scripts = [config, f'<script type="module" src="{folder}/page.js" data-version="{VERSION}"></script>']
+    digest = base64.b64encode(hashlib.sha256(support.encode()).digest()).decode()
+    return content.html(CSP.format(support=digest), head, scripts)
+
+
 def _split(kind, data):
     """Return the compressed runtime or model as files, {path: bytes}, each at most `MAX_PART_BYTES` long."""
     pieces = [data[start : start + MAX_PART_BYTES] for start in range(0, len(data), MAX_PART_BYTES)]
     return {f"parts/{kind}-{hash_of({kind: piece})}.bin": piece for piece in pieces}
+
+
+def _hashes(pieces):
+    """Return the SHA-256s that pieces may have, {path: list}: a host may unpack a gzip file that is in one piece."""
+    hashes = {name: [sha256_of(data)] for name, data in pieces.items()}
+    if len(pieces) == 1:
+        [(name, data)] = pieces.items()
+        hashes[name].append(sha256_of(gzip.decompress(data)))
+    return hashes
 
 
 def sha256_of(data):

@@ -4,10 +4,10 @@
 // and the details for the console. While it loads it posts {progress: 0 to 1}. The jobs:
 //
 // begin {card}: `labels` and `preprocessing` as in card.json
-// load {config}: {bytes, cache, runtime, model, sha256, unpacked}. `runtime` and `model` are the names of the pieces of a
-//   gzip file, or a Blob of it; `bytes` the size of all pieces; `cache` the name of a Cache or null; `sha256` {piece: hex};
-//   `unpacked` the same of what a single piece contains. Returns the times in ms after which the files had come, the
-//   session existed, and it was warm.
+// load {config}: {bytes, cache, runtime, model, sha256}. `runtime` and `model` are the names of the pieces of a gzip file, or
+//   a Blob of it; `bytes` the size of all pieces; `cache` the name of a Cache or null; `sha256` {piece: list of hex}: a host
+//   may have unpacked a file that is in one piece. Returns the times in ms after which the files had come, the session
+//   existed, and it was warm.
 // prepare {file, thumbnail}: a Blob and whether to make a thumbnail. Returns {size, rgb, thumbnail}; needs no model.
 // predict {size, rgb, heatmap}: what `prepare` returned, and whether to compute a heatmap. Waits for `load`.
 import { INCOMPLETE, download } from "./download.js";
@@ -37,8 +37,7 @@ async function isAmong(bytes, hashes) {
 
 /** The bytes of a piece, from the cache or else downloaded, and put there. */
 async function piece(name, cache, config, grow) {
-  // A host may have unpacked a gzip file that is in one piece.
-  const isRight = (bytes) => isAmong(bytes, [config.sha256[name], config.unpacked?.[name]]);
+  const isRight = (bytes) => isAmong(bytes, config.sha256[name]);
   const kept = await cache?.match(name, { ignoreVary: true }).then((found) => found?.arrayBuffer()).catch(() => null);
   if (kept && (await isRight(kept))) {
     grow(kept.byteLength);

@@ -76,7 +76,7 @@ export class Engine {
       event.preventDefault();
       worker.terminate();
       this.#worker = this.#loading = null;
-      if (!works) script = null; // it was not the script
+      if (!works) script = null; // perhaps it is damaged, so it is fetched again
       const problem = works ? CRASHED : INCOMPLETE;
       for (const id of this.#waiting.keys()) this.#settle({ id, problem, trouble: event.message ?? "" });
     };
@@ -103,15 +103,13 @@ async function workerAddress(config) {
 async function modelFiles(config) {
   if (config.worker) {
     const address = (name) => new URL(name, document.baseURI).href;
-    const addresses = (hashes) => Object.fromEntries(Object.entries(hashes).map(([name, hash]) => [address(name), hash]));
     const path = new URL("./", document.baseURI).pathname; // pages of one account share an origin
     return {
       bytes: config.bytes,
       cache: `icon-classifier ${path} parts ${config.cache}`, // as in service_worker.js
       runtime: config.runtime.map(address),
       model: config.model.map(address),
-      sha256: addresses(config.sha256),
-      unpacked: addresses(config.unpacked),
+      sha256: Object.fromEntries(Object.entries(config.sha256).map(([name, hashes]) => [address(name), hashes])),
     };
   }
   if (document.readyState === "loading") await new Promise((done) => document.addEventListener("DOMContentLoaded", done));
