@@ -1,7 +1,5 @@
 """The static page in Firefox, which has an image decoder and a WebAssembly compiler of its own."""
 
-import shutil
-
 import pytest
 from parity_inputs import files
 from static_host import hosted
@@ -77,15 +75,6 @@ def test_predictions_are_pythons(tab, built, site, tmp_path):
     assert tab.complaints == []
 
 
-def test_from_a_disk(tab, built, site, drawing):
-    classifier = load_classifier(site / "export/export.pkl")
-    tab.open(built[1].as_uri())
-    paths = [drawing("star"), drawing("bell")]
-    for card, path in zip(classify(tab, paths), paths, strict=True):
-        assert_same(card, classifier.predict(path))
-    assert tab.complaints == []
-
-
 # A worker that tries to reach another address, and shows on the page whether it could.
 PROBE = """fetch("{}", {{ mode: "no-cors" }}).then(() => 0.25, () => 0.75).then((progress) => {{
   setInterval(() => postMessage({{ progress }}), 50);
@@ -93,15 +82,14 @@ PROBE = """fetch("{}", {{ mode: "no-cors" }}).then(() => 0.25, () => 0.75).then(
 """
 
 
-def test_worker_reaches_no_other_address(tab, built, drawing, tmp_path):
-    folder = shutil.copytree(built[0], tmp_path / "site")
+def test_worker_reaches_no_other_address(tab, site, drawing, tmp_path):
+    folder, single = write_site(tmp_path / "site", site / "export")
     with hosted(folder) as host, hosted(folder) as other:
         probe = PROBE.format(other.url).encode()
         script = next(folder.glob("page-*/classifier.js"))
         script.write_bytes(probe + script.read_bytes())
-        single = tmp_path / "site.html"
         begin = b'id="worker">'
-        single.write_bytes(built[1].read_bytes().replace(begin, begin + probe))
+        single.write_bytes(single.read_bytes().replace(begin, begin + probe))
         for address in (host.url, single.as_uri()):
             tab.open(address)
             classify(tab, [drawing("star")])
@@ -114,3 +102,12 @@ def test_worker_reaches_no_other_address(tab, built, drawing, tmp_path):
         classify(tab, [drawing("star")])
         assert host.parts() == asked and len(asked) == len(set(asked))  # the worker finds the cache
     tab.complaints.clear()
+
+
+def test_from_a_disk(tab, built, site, drawing):
+    classifier = load_classifier(site / "export/export.pkl")
+    tab.open(built[1].as_uri())
+    paths = [drawing("star"), drawing("bell")]
+    for card, path in zip(classify(tab, paths), paths, strict=True):
+        assert_same(card, classifier.predict(path))
+    assert tab.complaints == []
