@@ -1,20 +1,24 @@
 """Make the static page as a folder of files for a web host."""
 
+import base64
+import gzip
 import hashlib
 import importlib.metadata
 import json
 from pathlib import Path
 
-from .bundle import modules
-from .content import PAGE, RUNTIME, STATIC
+from .bundle import bundle, modules
+from .content import PAGE, RUNTIME, STATIC, inline
 
 MAX_PART_BYTES = 9_500_000  # of a file: Hugging Face wants Git LFS above 10 MB, Cloudflare refuses more than 25 MiB
-# Attributes of style draw the bars of the predictions. 'wasm-unsafe-eval' lets the worker compile the runtime.
+# Attributes of style draw the bars of the predictions. 'wasm-unsafe-eval' lets the worker compile the runtime. A worker
+# from a blob inherits the policy (engine.js). 'self' of worker-src is for the service worker, which inherits none.
 CSP = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; style-src-attr 'unsafe-inline'; "
-    "img-src 'self' blob: data:; connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; "
-    "form-action 'none'"
+    "default-src 'none'; script-src 'self' 'sha256-{support}' 'wasm-unsafe-eval'; style-src 'self'; "
+    "style-src-attr 'unsafe-inline'; img-src 'self' blob: data:; connect-src 'self'; worker-src 'self' blob:; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'"
 )
+VERSION = "@version@"  # in the document, until it is known
 README = """---
 title: {title}
 sdk: static
@@ -27,42 +31,34 @@ A web page that tells apart {labels}. It runs in the visitor's browser and needs
 
 def site_files(content):
     """Return the files of the static page, {path: bytes}. content: the page's `Content`."""
-    code = {name: text.encode() for name, text in content.scripts.items()} | {"page.css": content.styles.encode()}
+    modules_of_page = modules("page.js", content.scripts)
+    code = {name: content.scripts[name].encode() for name in modules_of_page} | {"page.css": content.styles.encode()}
+    code["classifier.js"] = bundle("classifier.js", content.scripts).encode()  # a worker from a blob can import nothing
     # Caches between host and visitor keep files for minutes. In a folder that is named by its content, scripts of two
     # versions do not mix, and neither do the parts of two models.
     folder = f"page-{hash_of(code)}"
-    parts = {**_split("runtime", content.runtime), **_split("model", content.model)}
+    runtime, model = _split("runtime", content.runtime), _split("model", content.model)
+    parts = {**runtime, **model}
+    hashes = _hashes(runtime) | _hashes(model)
     cache = hash_of(parts)
     config = content.config(
-        worker=f"{folder}/classifier.js",
-        cache=cache,
-        sha256={name: hashlib.sha256(data).hexdigest() for name, data in parts.items()},
-        **{kind: [name for name in parts if name.startswith(f"parts/{kind}-")] for kind in ("runtime", "model")},
+        worker=f"{folder}/classifier.js", cache=cache, sha256=hashes, runtime=list(runtime), model=list(model)
     )
-    head = [
-        '<link rel="icon" href="icon.svg">',
-        '<link rel="manifest" href="manifest.webmanifest">',
-        f'<link rel="stylesheet" href="{folder}/page.css">',
-        *(f'<link rel="modulepreload" href="{folder}/{name}">' for name in modules("page.js", content.scripts)),
-    ]
-    scripts = [
-        config,
-        f'<script src="{folder}/support.js"></script>',
-        f'<script type="module" src="{folder}/page.js"></script>',
-    ]
-    cached = {
-        "index.html": content.html(CSP, head, scripts),
+    files = {
         "icon.svg": (STATIC / "icon.svg").read_bytes(),
         "manifest.webmanifest": json.dumps(_manifest(content.title), indent=2).encode(),
         **{f"{folder}/{name}": data for name, data in code.items()},
     }
-    names = ["./" if name == "index.html" else name for name in cached]
-    site = json.dumps({"version": hash_of(cached), "parts": cache, "files": names})
-    worker = f"const SITE = {site};\n".encode() + (STATIC / "service_worker.js").read_bytes()
+    html = _html(content, config, folder, modules_of_page)
+    version = hash_of({**files, "index.html": html})
+    service = {"version": version, "files": {name: sha256_of(data) for name, data in files.items()}}
+    service |= {"cache": cache, "parts": hashes}
+    worker = f"const SITE = {json.dumps(service)};\n".encode() + (STATIC / "service_worker.js").read_bytes()
     labels = ", ".join(content.card.labels)
     title = json.dumps(content.title, ensure_ascii=False)  # a quoted string of YAML, because it may contain a colon
     return {
-        **cached,
+        "index.html": html.replace(VERSION.encode(), version.encode()),
+        **files,
         **parts,
         "service_worker.js": worker,
         "model.txt": content.card.onnx["sha256"].encode(),  # the server asks whether this is the page of its export
@@ -72,10 +68,39 @@ def site_files(content):
     }
 
 
+def _html(content, config, folder, preloaded):
+    """Return index.html as bytes, with `VERSION`. config: an element. folder, preloaded: where the modules are."""
+    support = inline(content.scripts["support.js"])
+    head = [
+        f"<script>{support}</script>",
+        '<link rel="icon" href="icon.svg">',
+        '<link rel="manifest" href="manifest.webmanifest">',
+        f'<link rel="stylesheet" href="{folder}/page.css">',
+        *(f'<link rel="modulepreload" href="{folder}/{name}">' for name in preloaded),
+    ]
+    # The service worker looks for the version; at the end, because a document may be cut off.
+    scripts = [config, f'<script type="module" src="{folder}/page.js" data-version="{VERSION}"></script>']
+    digest = base64.b64encode(hashlib.sha256(support.encode()).digest()).decode()
+    return content.html(CSP.format(support=digest), head, scripts)
+
+
 def _split(kind, data):
     """Return the compressed runtime or model as files, {path: bytes}, each at most `MAX_PART_BYTES` long."""
     pieces = [data[start : start + MAX_PART_BYTES] for start in range(0, len(data), MAX_PART_BYTES)]
     return {f"parts/{kind}-{hash_of({kind: piece})}.bin": piece for piece in pieces}
+
+
+def _hashes(pieces):
+    """Return the SHA-256s that pieces may have, {path: list}: a host may unpack a gzip file that is in one piece."""
+    hashes = {name: [sha256_of(data)] for name, data in pieces.items()}
+    if len(pieces) == 1:
+        [(name, data)] = pieces.items()
+        hashes[name].append(sha256_of(gzip.decompress(data)))
+    return hashes
+
+
+def sha256_of(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 def hash_of(files):

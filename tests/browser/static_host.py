@@ -16,8 +16,10 @@ WRONG = {".bin": "text/html", ".webmanifest": "text/plain", ".svg": "image/svg+x
 class Host:
     """Serves `folder` at the address `url`, which is a subfolder of its site.
 
-    requests: the paths of all requests so far, relative to the folder. cut: how many of the next responses for parts
-    of the model end in the middle. compress: whether responses are compressed where the browser accepts that.
+    requests: the paths of all requests so far, relative to the folder; times: when each came, in seconds.
+    cut, stall: how many of the next responses for parts of the model end in the middle, or stop there without an end.
+    instead: {path: bytes} that are sent instead of the file, as by a stale cache or a proxy that has a page of its own.
+    compress: whether responses are compressed where the browser accepts that.
     rate: the bytes per second of all responses together, or None for no limit.
     """
 
@@ -28,7 +30,11 @@ class Host:
         self.line = threading.Lock()  # one response at a time sends, as on a slow connection
         self.free = 0.0  # when the connection has sent what was given to it so far
         self.requests = []
+        self.times = []
+        self.instead = {}
         self.cut = 0
+        self.stall = 0
+        self.stopped = threading.Event()
         host = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,22 +52,27 @@ class Host:
     def respond(self, handler):
         path = urlsplit(handler.path).path.removeprefix("/pages/icons/")
         self.requests.append(path)
+        self.times.append(time.monotonic())
         file = self.folder / (path or "index.html")
         if not file.is_file():
             return handler.send_error(404)
-        data = file.read_bytes()
+        data = self.instead.get(path, file.read_bytes())
         handler.send_response(200)
+        handler.send_header("Vary", "Origin, Accept, User-Agent")  # many hosts send one, on all files
         handler.send_header("Content-Type", (TYPES | WRONG).get(file.suffix, "application/octet-stream"))
         if self.compress and "gzip" in handler.headers.get("Accept-Encoding", ""):
             handler.send_header("Content-Encoding", "gzip")
             data = gzip.compress(data, 1)
         handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()
-        if self.cut and path.startswith("parts/model-"):
-            self.cut -= 1
-            data = data[: len(data) // 2]
+        is_model = path.startswith("parts/model-")
+        cut, stall = self.cut > 0 and is_model, self.stall > 0 and is_model
+        self.cut -= cut
+        self.stall -= stall
         try:
-            self.send(handler.wfile, data)
+            self.send(handler.wfile, data[: len(data) // 2] if cut or stall else data)
+            if stall:
+                self.stopped.wait()
         except OSError:  # the visitor has left
             pass
 
@@ -80,6 +91,7 @@ class Host:
         return [path for path in self.requests if path.startswith("parts/")]
 
     def stop(self):
+        self.stopped.set()
         self.server.shutdown()
         self.server.server_close()
 

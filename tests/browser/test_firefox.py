@@ -75,6 +75,35 @@ def test_predictions_are_pythons(tab, built, site, tmp_path):
     assert tab.complaints == []
 
 
+# A worker that tries to reach another address, and shows on the page whether it could.
+PROBE = """fetch("{}", {{ mode: "no-cors" }}).then(() => 0.25, () => 0.75).then((progress) => {{
+  setInterval(() => postMessage({{ progress }}), 50);
+}});
+"""
+
+
+def test_worker_reaches_no_other_address(tab, site, drawing, tmp_path):
+    folder, single = write_site(tmp_path / "site", site / "export")
+    with hosted(folder) as host, hosted(folder) as other:
+        probe = PROBE.format(other.url).encode()
+        script = next(folder.glob("page-*/classifier.js"))
+        script.write_bytes(probe + script.read_bytes())
+        begin = b'id="worker">'
+        single.write_bytes(single.read_bytes().replace(begin, begin + probe))
+        for address in (host.url, single.as_uri()):
+            tab.open(address)
+            classify(tab, [drawing("star")])
+            shown = "document.querySelector('progress').value"
+            tab.wait_for(f"[0.25, 0.75].includes({shown})")
+            assert tab.evaluate(shown) == 0.75
+        assert other.requests == []
+        asked = host.parts()
+        tab.open(host.url)
+        classify(tab, [drawing("star")])
+        assert host.parts() == asked and len(asked) == len(set(asked))  # the worker finds the cache
+    tab.complaints.clear()
+
+
 def test_from_a_disk(tab, built, site, drawing):
     classifier = load_classifier(site / "export/export.pkl")
     tab.open(built[1].as_uri())

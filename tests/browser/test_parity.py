@@ -112,7 +112,7 @@ def load(page, folder, name, card, runtime="runtime.bin", model=(), cache=None):
         "cache": cache,
         "runtime": [runtime],
         "model": model,
-        "sha256": {piece: hashlib.sha256((folder / piece).read_bytes()).hexdigest() for piece in (runtime, *model)},
+        "sha256": {piece: [hashlib.sha256((folder / piece).read_bytes()).hexdigest()] for piece in (runtime, *model)},
     }
     start = """async ([name, card, config]) => {
         self[name] = self.start();

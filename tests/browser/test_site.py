@@ -1,5 +1,7 @@
 """The static page as visitors meet it: on a host, from a disk, without a network, and in place of a full server."""
 
+import gzip
+import hashlib
 import json
 import random
 import re
@@ -22,7 +24,8 @@ from icon_classifier.page import render
 from icon_classifier.page.page import Upload
 from icon_classifier.server.handlers import NO_SITE
 from icon_classifier.site.build import write_site
-from icon_classifier.site.content import PRIVATE
+from icon_classifier.site.content import PRIVATE, Content
+from icon_classifier.site.folder import MAX_PART_BYTES, site_files
 
 # What visitors see of the served page, they see here: the same tests, with another `address`.
 SHARED = """
@@ -34,6 +37,9 @@ test_twenty_at_a_time test_axe_finds_nothing_serious visitor page photo""".split
 globals().update({name: getattr(test_page, name) for name in SHARED})
 
 UNEXPECTED = "Something went wrong in this browser"
+INCOMPLETE = "The model could not be downloaded completely"
+TRIED = "navigator.serviceWorker.getRegistration().then((it) => !it.installing)"
+FETCH = "(url) => fetch(url, { mode: 'no-cors' }).then(() => 'allowed', () => 'refused')"
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +59,11 @@ def address(host):
     return host.url
 
 
-def classify(page, drawing, label="star"):
+def classify(page, drawing, label="star", article=""):
+    """article: what stands before the labels of this model."""
     upload(page, drawing(label))
     press(page)
-    expect(prediction(page)).to_contain_text(f"Prediction: {label}")
+    expect(prediction(page)).to_contain_text(f"Prediction: {article}{label};")
 
 
 # The same as the served page
@@ -192,12 +199,16 @@ def test_no_request_elsewhere_and_none_for_the_model_a_second_time(browser, buil
         open_page(page, host.url)
         classify(page, drawing)
         assert len(host.parts()) == len(set(host.parts())) > 1
-        page.evaluate("navigator.serviceWorker.ready.then((it) => it.active.state)")
-        assert until(lambda: page.evaluate("navigator.serviceWorker.controller !== null"), 10)
+        installed(page)
         host.requests.clear()
         open_page(page, host.url)
         classify(page, drawing, "bell")
         assert set(host.requests) <= {"service_worker.js"}
+        worker = context.service_workers[0]
+        worker.evaluate("() => { self.match = caches.match; caches.match = () => Promise.reject(Error('disk')); }")
+        open_page(page, host.url)
+        assert "" in host.requests  # from the host, as long as the browser's disk fails
+        worker.evaluate("() => { caches.match = self.match; }")
         host.stop()
         for path in ("", "index.html", "?again"):
             open_page(page, host.url + path)
@@ -206,31 +217,152 @@ def test_no_request_elsewhere_and_none_for_the_model_a_second_time(browser, buil
         assert complaints == []
 
 
-def test_a_new_page_is_shown_at_the_second_load_with_the_model_that_is_there(browser, built, site, drawing, tmp_path):
-    folder, _ = shutil.copytree(built[0], tmp_path / "site"), None
+def installed(page):
+    """Wait until a service worker is active and none is coming; return the names of the caches."""
+    script = """navigator.serviceWorker.getRegistration().then(async (it) =>
+      it && !it.installing && !it.waiting && it.active?.state === "activated" && await caches.keys())"""
+    assert until(lambda: page.evaluate(script), 30)
+    return set(page.evaluate("caches.keys()"))
+
+
+def publish(folder, site, article, more=b""):
+    """Write the page of another training and of another release to `folder`.
+
+    Its labels have an article, its model has `more` bytes, and one of its scripts a comment.
+    """
+    model = (site / "export/export.onnx").read_bytes() + more
+    card = Card.read(site / "export/card.json")
+    figures = {key: card.figures[key] for key in ("photos", "error") if key in card.figures}
+    onnx = {**card.onnx, "sha256": hashlib.sha256(model).hexdigest()}
+    labels = [article + label for label in card.labels]
+    content = Content(Card(labels, card.preprocessing, figures, {}, {}, card.sha256, onnx), model)
+    content.scripts["widget.js"] += f"// {article}\n"
+    shutil.rmtree(folder)
+    for name, data in site_files(content).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+AGAIN = b"\x32\x05again"  # ONNX's field `doc_string`, so that the model has other bytes and the same predictions
+
+
+def test_a_new_page_is_shown_at_the_second_load_and_works_without_a_network(browser, built, site, drawing, tmp_path):
+    """First one with the same model, then one with another."""
+    folder = shutil.copytree(built[0], tmp_path / "site")
+    others = "icon-classifier /pages/other/ page 1"  # a cache of another page of the same account
     with hosted(folder) as host, browser.new_context() as context:
         page = context.new_page()
         open_page(page, host.url)
-        page.evaluate("caches.open('icon-classifier /pages/other/ page 1')")  # of another page of the same account
+        page.evaluate("(name) => caches.open(name)", others)
         classify(page, drawing)
-        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
-        shutil.copytree(site / "export", tmp_path / "export", ignore=shutil.ignore_patterns("*.pkl", "site*"))
-        card = Card.read(tmp_path / "export/card.json")
-        labels = [f"the {label}" for label in card.labels]
-        figures = {key: card.figures[key] for key in ("photos", "error") if key in card.figures}
-        Card(labels, card.preprocessing, figures, {}, {}, card.sha256, card.onnx).write(tmp_path / "export/card.json")
-        write_site(folder, tmp_path / "export")
+        shown = ""
+        for article, more in (("the ", b""), ("a ", AGAIN)):
+            before = installed(page)
+            publish(folder, site, article, more)
+            host.requests.clear()
+            open_page(page, host.url)
+            classify(page, drawing, article=shown)
+            assert until(lambda before=before: installed(page) != before, 30)
+            assert before < installed(page), "an open tab may need its files"
+            new = host.parts()
+            assert len(new) == len(set(new)) and bool(new) == bool(more), "only the parts that are other ones"
+            open_page(page, host.url)
+            expect(page.locator(".icon-about")).to_contain_text(f"{article}bell, {article}heart and {article}star")
+            classify(page, drawing, article=article)
+            assert host.parts() == new
+            shown = article
+        host.stop()
+        page.close()
+        page = context.new_page()
+        open_page(page, host.url)
+        classify(page, drawing, article=shown)
+        assert until(lambda: len(installed(page)) == 3, 20) and others in installed(page)
+
+
+def test_a_returning_visitor_who_never_had_the_whole_model_gets_the_new_page_at_once(browser, built, site, tmp_path):
+    folder = shutil.copytree(built[0], tmp_path / "site")
+    with hosted(folder) as host, browser.new_context() as context:
+        page = context.new_page()
+        host.cut = 1000
+        open_page(page, host.url)
+        expect(page.locator(".icon-note")).to_contain_text(INCOMPLETE)
+        before = installed(page)
+        publish(folder, site, "the ", AGAIN)
+        open_page(page, host.url)
+        assert until(lambda: installed(page) != before, 30)
+        open_page(page, host.url)
+        expect(page.locator(".icon-about")).to_contain_text("the bell")
+
+
+def test_half_a_deploy_leaves_the_page_of_before(browser, built, site, drawing, tmp_path):
+    """Half a script, an old index.html from a CDN, half of one, half a part; then all, and a script of the host."""
+    folder = shutil.copytree(built[0], tmp_path / "site")
+    with hosted(folder) as host, browser.new_context() as context:
+        page = context.new_page()
+        open_page(page, host.url)
+        classify(page, drawing)
+        installed(page)
+        old, old_parts = (folder / "index.html").read_bytes(), set((folder / "parts").iterdir())
+        publish(folder, site, "the ", AGAIN)
+        new = (folder / "index.html").read_bytes()
+        part = next(path for path in (folder / "parts").iterdir() if path not in old_parts)
+        script = next(folder.glob("page-*/page.js"))
+        half = [(path.relative_to(folder).as_posix(), path.read_bytes()[:-9]) for path in (script, part)]
+        for path, data in (half[0], ("", old), ("", new[: len(new) // 2]), half[1]):
+            host.instead = {path: data}
+            host.requests.clear()
+            open_page(page, host.url)
+            expect(page.locator(".icon-about")).to_contain_text("apart bell,")
+            assert until(lambda path=path: path in host.requests, 30) and until(lambda: page.evaluate(TRIED), 30)
+        classify(page, drawing)
+        host.instead = {"": new.replace(b"<head>", b"<head><script>var inserted;</script>")}
         host.requests.clear()
-        before = page.evaluate("caches.keys()")
         open_page(page, host.url)
-        assert until(lambda: page.evaluate("caches.keys()") != before and len(page.evaluate("caches.keys()")) == 3, 20)
+        assert until(lambda: set(host.parts()) and installed(page), 30)
         open_page(page, host.url)
-        expect(page.locator(".icon-about")).to_contain_text("the bell, the heart and the star")
-        upload(page, drawing("star"))
-        press(page)
-        expect(prediction(page)).to_contain_text("Prediction: the star")
-        assert host.parts() == []  # the same parts
-        assert "icon-classifier /pages/other/ page 1" in page.evaluate("caches.keys()")
+        classify(page, drawing, article="the ")
+
+
+@pytest.mark.parametrize("body", [b"", b"\n<!DOCTYPE html>Log in"])
+def test_wrong_response_is_not_kept(browser, built, drawing, body):
+    with hosted(built[0]) as host, browser.new_context() as context:
+        page = context.new_page()
+        runtime = next(built[0].glob("parts/runtime-*")).relative_to(built[0]).as_posix()
+        host.instead = {runtime: body}
+        open_page(page, host.url)
+        expect(page.locator(".icon-note")).to_contain_text(INCOMPLETE)
+        host.instead = {}
+        open_page(page, host.url)
+        classify(page, drawing)
+
+
+def test_host_that_unpacks_files(browser, built, drawing):
+    with hosted(built[0]) as host, browser.new_context() as context:
+        page = context.new_page()
+        for path in built[0].glob("parts/*"):
+            if path.read_bytes()[:2] == b"\x1f\x8b" and path.stat().st_size < MAX_PART_BYTES:
+                host.instead[path.relative_to(built[0]).as_posix()] = gzip.decompress(path.read_bytes())
+        assert host.instead
+        open_page(page, host.url)
+        classify(page, drawing)
+        asked = host.parts()
+        open_page(page, host.url)
+        classify(page, drawing)
+        assert host.parts() == asked and len(asked) == len(set(asked))
+
+
+def test_no_other_address_can_be_reached(browser, built, drawing):
+    """By whatever runs in the page or in its worker: the browser refuses it."""
+    with hosted(built[0]) as host, hosted(built[0]) as other, browser.new_context(service_workers="block") as context:
+        for address in (host.url, built[1].as_uri()):
+            page = context.new_page()
+            open_page(page, address)
+            classify(page, drawing)
+            assert len(page.workers) == 1
+            for place in (page, page.workers[0]):
+                assert place.evaluate(FETCH, other.url) == "refused"
+            page.close()
+        assert other.requests == []
 
 
 def test_from_a_disk(browser, built, drawing, site):
@@ -249,6 +381,7 @@ def test_from_a_disk(browser, built, drawing, site):
         assert until(lambda: not set(images(page)) & set(plain), 10)
         assert {url.partition(":")[0] for url in asked} <= {"file", "blob", "data"}
         assert [url for url in asked if url.startswith("file")] == [built[1].as_uri()]
+        assert page.evaluate("document.documentElement.outerHTML.length") < 1e6  # the text of the model is removed
         assert complaints == []
 
 
@@ -258,17 +391,59 @@ def test_broken_download_is_tried_again_and_then_said(browser, built, drawing):
         host.cut = 1
         open_page(page, host.url)
         classify(page, drawing)
+        twice = next(path for path in host.parts() if host.requests.count(path) == 2)
+        first, second = [time for time, path in zip(host.times, host.requests, strict=True) if path == twice]
+        assert second - first > 0.9  # the connection gets time to come back
     with hosted(built[0]) as host, browser.new_context() as context:
         page = context.new_page()
         host.cut = 1000
         open_page(page, host.url)
-        expect(page.locator(".icon-note")).to_contain_text("The model could not be")
+        expect(page.locator(".icon-note")).to_contain_text(INCOMPLETE)
         upload(page, drawing("star"))  # the page works as far as it can
         press(page)
-        expect(page.get_by_role("status")).to_contain_text("The model could not be")
+        expect(page.get_by_role("status")).to_contain_text(INCOMPLETE)
         host.cut = 0
         press(page)
         expect(prediction(page)).to_contain_text("Prediction: star")
+
+
+def test_download_that_stops_is_tried_again(browser, built, drawing):
+    """In a browser that stores nothing: in some frames, `caches` raises an error."""
+    with hosted(built[0]) as host, browser.new_context(service_workers="block") as context:
+        script = next(built[0].glob("page-*/classifier.js"))
+        denied = 'Object.defineProperty(self, "caches", { get() { throw new DOMException("denied"); } });\n'
+        patient, text = "const STALL = 30_000;", script.read_text()
+        assert patient in text
+        patched = denied + text.replace(patient, "const STALL = 1_000;")
+        host.instead = {script.relative_to(built[0]).as_posix(): patched.encode()}
+        host.stall = 1
+        page = context.new_page()
+        open_page(page, host.url)
+        classify(page, drawing)
+        assert sorted(map(host.requests.count, set(host.parts())))[-1] == 2
+
+
+def test_worker_that_fails_is_said_and_replaced(browser, address, drawing):
+    with browser.new_context(service_workers="block") as context:
+        page = context.new_page()
+        complaints = complaints_of(page)
+        page.route("**/classifier.js", lambda route: route.abort())
+        page.goto(address)
+        expect(page.locator(".icon-note")).to_contain_text(INCOMPLETE)
+        upload(page, drawing("star"))
+        expect(page.locator(".icon-problem")).to_contain_text(INCOMPLETE)
+        page.unroute("**/classifier.js")
+        classify(page, drawing)
+        assert [text for text in complaints if "ERR_FAILED" not in text] == []
+        complaints.clear()
+        page.workers[0].evaluate("postMessage({ id: 1e9, done: null })")  # as if the answer came late
+        upload(page, drawing("bell"))
+        page.workers[0].evaluate("() => { self.onmessage = () => { throw new Error('dead'); }; }")
+        press(page)
+        expect(page.locator(".icon-problem")).to_contain_text("The model stopped working")
+        press(page)
+        expect(prediction(page)).to_contain_text("Prediction: bell")
+        assert len(page.workers) == 1 and complaints == []
 
 
 @pytest.mark.parametrize(
@@ -277,6 +452,9 @@ def test_broken_download_is_tried_again_and_then_said(browser, built, drawing):
         ("delete window.DecompressionStream", "This browser is too old for this page."),
         ("delete window.WebAssembly", "does not run WebAssembly"),
         ("page.js", "This browser is too old for this page."),
+        ("a file page.js", "The page could not be loaded completely. Reload it."),
+        ("a file render.js", "The page could not be loaded completely. Reload it."),
+        ("a file page.css", "The page could not be loaded completely. Reload it."),
         ("JavaScript", "This page needs JavaScript"),
     ],
 )
@@ -285,6 +463,8 @@ def test_browser_that_cannot_run_it_is_told_so(browser, address, drawing, lacks,
         page = context.new_page()
         if lacks.startswith("delete"):
             page.add_init_script(lacks)
+        elif lacks.startswith("a file"):  # as after a deploy, which deletes the files that an old index.html names
+            page.route(f"**/{lacks.split()[-1]}", lambda route: route.fulfill(status=404))
         elif lacks == "page.js":  # with syntax that comes after this browser
             page.route("**/page.js", lambda route: route.fulfill(body="syntax of 2030", content_type="text/javascript"))
         page.goto(address)

@@ -4,16 +4,17 @@
 // and the details for the console. While it loads it posts {progress: 0 to 1}. The jobs:
 //
 // begin {card}: `labels` and `preprocessing` as in card.json
-// load {config}: {bytes, cache, runtime, model, sha256}. `runtime` and `model` are the names of the pieces of a gzip file,
-//   or an ArrayBuffer of what it contains; `bytes` the size of all pieces; `cache` the name of a Cache or null; `sha256`
-//   {piece: hex}. Returns the times in ms after which the files had come, the session existed, and it was warm.
+// load {config}: {bytes, cache, runtime, model, sha256}. `runtime` and `model` are the names of the pieces of a gzip file, or
+//   a Blob of it; `bytes` the size of all pieces; `cache` the name of a Cache or null; `sha256` {piece: list of hex}: a host
+//   may have unpacked a file that is in one piece. Returns the times in ms after which the files had come, the session
+//   existed, and it was warm.
 // prepare {file, thumbnail}: a Blob and whether to make a thumbnail. Returns {size, rgb, thumbnail}; needs no model.
 // predict {size, rgb, heatmap}: what `prepare` returned, and whether to compute a heatmap. Waits for `load`.
+import { INCOMPLETE, download } from "./download.js";
 import * as ort from "./ort.js";
 import { ImageError, normalize, openImage, reader, resize, visibleBox } from "./prepare.js";
 
 const THUMBNAIL = 640; // px, of its longer side
-const TRIES = 2;
 let card, session, loaded;
 
 const NO_MEMORY = "This device has too little free memory for this. Close other tabs and apps, then reload the page.";
@@ -28,67 +29,45 @@ const isMemory = (error) => error instanceof RangeError || /alloc|memory/i.test(
 const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const isGzip = (bytes) => bytes[0] === 0x1f && bytes[1] === 0x8b;
 
-/** Download a piece; `grow` is told how many bytes have come. */
-async function download(name, grow, options) {
-  const response = await fetch(name, options);
-  if (!response.ok) throw new Error(`${name}: status ${response.status}`);
-  const chunks = [];
-  const body = response.body.getReader();
-  for (let part = await body.read(); !part.done; part = await body.read()) {
-    chunks.push(part.value);
-    grow(part.value.length);
-  }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+/** Whether the SHA-256 of `bytes` is among `hashes`. */
+async function isAmong(bytes, hashes) {
+  if (!self.crypto?.subtle) return true; // at an address without https, where nothing is cached
+  return hashes.includes(hex(await crypto.subtle.digest("SHA-256", bytes)));
 }
 
-/** Whether `bytes` are the piece with this hash. A host may have unpacked a gzip file that is in one piece. */
-async function isRight(bytes, sha256, alone) {
-  if (alone && !isGzip(bytes) && bytes[0] !== "<".charCodeAt(0)) return true; // and not a web page about an error
-  if (!self.crypto?.subtle) return true; // at an address without https
-  return hex(await crypto.subtle.digest("SHA-256", bytes)) === sha256;
+/** The bytes of a piece, from the cache or else downloaded, and put there. */
+async function piece(name, cache, config, grow) {
+  const isRight = (bytes) => isAmong(bytes, config.sha256[name]);
+  const kept = await cache?.match(name, { ignoreVary: true }).then((found) => found?.arrayBuffer()).catch(() => null);
+  if (kept && (await isRight(kept))) {
+    grow(kept.byteLength);
+    return new Uint8Array(kept);
+  }
+  const bytes = await download(name, isRight, grow);
+  cache?.put(name, new Response(bytes)).catch(() => {}); // the disk may be full
+  return bytes;
 }
 
-/** The bytes of a piece, from the cache or else downloaded, twice if need be, and put there. */
-async function piece(name, cache, sha256, alone, grow) {
-  const kept = await cache?.match(name);
-  if (kept) {
-    const bytes = new Uint8Array(await kept.arrayBuffer());
-    if (await isRight(bytes, sha256, alone)) {
-      grow(bytes.length);
-      return bytes;
-    }
-  }
-  for (let left = TRIES; ; ) {
-    let came = 0;
-    const count = (n) => {
-      came += n;
-      grow(n);
-    };
-    try {
-      const bytes = await download(name, count, left === TRIES ? {} : { cache: "reload" });
-      if (!(await isRight(bytes, sha256, alone))) throw new Error(`${name}: damaged (${bytes.length} bytes)`);
-      cache?.put(name, new Response(bytes)).catch(() => {}); // the disk may be full
-      return bytes;
-    } catch (error) {
-      grow(-came);
-      if (--left) continue;
-      const failure = new LoadError(
-        "The model could not be downloaded completely. Check the connection, and reload the page.",
-      );
-      failure.cause = error;
-      throw failure;
-    }
-  }
-}
-
-/** What a gzip file contains: an ArrayBuffer. `source`: the names of its pieces, or already the content. */
+/** What a gzip file contains: an ArrayBuffer. `source`: the names of its pieces, or a Blob. */
 async function content(source, config, cache, grow) {
-  if (source instanceof ArrayBuffer) return source;
-  const alone = source.length === 1;
-  const pieces = await Promise.all(source.map((name) => piece(name, cache, config.sha256[name], alone, grow)));
-  const blob = new Blob(pieces);
-  if (!isGzip(pieces[0])) return blob.arrayBuffer();
-  return new Response(blob.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  try {
+    const pieces = source instanceof Blob ? [source] : await Promise.all(source.map((name) => piece(name, cache, config, grow)));
+    const packed = new Blob(pieces);
+    if (!isGzip(new Uint8Array(await packed.slice(0, 2).arrayBuffer()))) return await packed.arrayBuffer();
+    return await new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  } catch (error) {
+    if (isMemory(error)) throw error;
+    throw Object.assign(new LoadError(INCOMPLETE), { cause: error });
+  }
+}
+
+/** The Cache with this name, or null where there is none: the browser may refuse to store anything. */
+async function openCache(name) {
+  try {
+    return await self.caches.open(name);
+  } catch {
+    return null;
+  }
 }
 
 async function load({ config }) {
@@ -97,7 +76,7 @@ async function load({ config }) {
   const mark = (what) => (times[what] = performance.now() - begin);
   let came = 0;
   const grow = (bytes) => postMessage({ progress: Math.min(1, (came += bytes) / config.bytes) });
-  const cache = config.cache && self.caches ? await caches.open(config.cache).catch(() => null) : null;
+  const cache = config.cache ? await openCache(config.cache) : null;
   const files = [config.runtime, config.model].map((source) => content(source, config, cache, grow));
   const [runtime, model] = await Promise.all(files);
   mark("fetched");
@@ -108,9 +87,7 @@ async function load({ config }) {
     await run(new Float32Array(3 * width * height), false); // the first one is slow
     mark("warm");
   } catch (error) {
-    const failure = new LoadError(isMemory(error) ? NO_MEMORY : NOT_RUN);
-    failure.cause = error;
-    throw failure;
+    throw Object.assign(new LoadError(isMemory(error) ? NO_MEMORY : NOT_RUN), { cause: error });
   }
   return times;
 }
