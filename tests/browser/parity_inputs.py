@@ -34,9 +34,7 @@ def scenes():
 
 def turned(image, number):
     """The bytes of a JPEG of `image` with the EXIF orientation `number`."""
-    exif = Image.Exif()
-    exif[0x0112] = number
-    return encoded(image, "JPEG", exif=exif, quality=90)
+    return encoded(image, "JPEG", exif=turned_exif(number), quality=90)
 
 
 def sixteen_bits(image, grey):
@@ -98,7 +96,9 @@ def kinds():
         "png transparent": lambda image, _: encoded(translucent(image)),
         "webp transparent": lambda image, _: encoded(translucent(image), "WEBP", lossless=True),
         "gif transparent": lambda image, _: encoded(image.quantize(37), "GIF", transparency=3),
+        "webp turned": lambda image, i: encoded(image, "WEBP", lossless=True, exif=turned_exif(1 + i % 8)),
         "avif": mode("RGB", "AVIF", quality=80),
+        "avif turned": lambda image, i: encoded(image, "AVIF", quality=80, exif=turned_exif(1 + i % 8)),
     }
 
 

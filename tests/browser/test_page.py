@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from functools import partial
 
 import nbformat
 import pytest
@@ -350,18 +351,18 @@ def test_about_the_model(page, site):
     expect(page.locator(".icon-facts li")).to_have_text([*told, *LIMITS, NOT_STORED])
 
 
+def assert_accessible(page, state):
+    """Assert that axe finds nothing serious in a state of the page."""
+    page.mouse.move(0, 0)
+    found = Axe().run(page).response["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [f"{each['id']}: {each['nodes'][0]['html']}" for each in serious] == [], state
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(visitor, drawing, site, tmp_path, scheme):
     page = visitor(viewport={"width": 390, "height": 800}, color_scheme=scheme)
-
-    def check(state):
-        page.mouse.move(0, 0)
-        found = Axe().run(page).response["violations"]
-        serious = [
-            f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in ("serious", "critical")
-        ]
-        assert serious == [], state
-
+    check = partial(assert_accessible, page)
     check("empty")
     press(page)
     expect(page.locator(".icon-note")).to_have_text("Choose a picture first, then press the button.")

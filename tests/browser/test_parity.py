@@ -5,17 +5,21 @@ import functools
 import gzip
 import hashlib
 import http.server
+import io
 import random
 import re
 import shutil
+import struct
 import threading
+import zlib
 
 import numpy as np
 import pytest
-from parity_inputs import files
+from parity_inputs import ICC, files, turned_exif
 from PIL import Image
 from support import ROOT
-from test_images import encoded, png_claiming, two_halves
+from support.profiles import P3, P3_RED
+from test_images import encoded, near, png_claiming, two_halves
 
 from icon_classifier.images import ImageError, open_image
 from icon_classifier.model.classifier import load_classifier
@@ -30,8 +34,8 @@ self.base64 = (bytes) => {
   for (let i = 0; i < bytes.length; i += 1 << 15) text += String.fromCharCode(...bytes.subarray(i, i + (1 << 15)));
   return btoa(text);
 };
-self.start = () => {
-  const worker = new Worker("classifier.js", { type: "module" });
+self.start = (script = "classifier.js") => {
+  const worker = new Worker(script, { type: "module" });
   const waiting = new Map();
   worker.onmessage = ({ data }) => waiting.get(data.id)?.(data);
   worker.onerror = (event) => { throw new Error(event.message); };
@@ -78,7 +82,7 @@ class Host(http.server.SimpleHTTPRequestHandler):
 def folder(site, tmp_path_factory):
     """The files that the browser loads: the engine, its runtime, the sample's model, and a page for the tests."""
     folder = tmp_path_factory.mktemp("engine")
-    for file in (*SITE.glob("static/*.js"), *SITE.glob("runtime/*")):
+    for file in (*SITE.glob("static/*.js"), *SITE.glob("runtime/*"), ROOT / "icon_classifier/page/upload.js"):
         shutil.copy(file, folder)
     (folder / "index.html").write_text(PAGE)
     (folder / "int8.bin").write_bytes(gzip.compress((site / "export/export.onnx").read_bytes(), 1))
@@ -187,7 +191,7 @@ def test_inputs_equal_pythons_in_every_byte(compared, classifiers):
         assert "done" in answer and answer["size"] == list(image.size), (kind, answer)
         difference = np.abs(pixels_of(answer, preprocessing).astype(int) - ours).max()
         off[kind] = max(off.get(kind, 0), int(difference))
-    assert len(compared) >= 330
+    assert len(compared) >= 350
     assert {kind: by for kind, by in off.items() if by > NEAR.get(kind, 0)} == {}
 
 
@@ -254,6 +258,84 @@ def test_resizing_equals_pillows_in_every_byte(page):
     for (how, pixels), text in zip(cases, page.evaluate(script, asked), strict=True):
         ours = np.asarray(_resize(Image.fromarray(pixels), how))
         assert base64.b64decode(text) == ours.tobytes(), (how, pixels.shape)
+
+
+LONG = 5_000_000  # bytes of metadata
+
+
+def long_metadata():
+    """Return {kind: file} with `LONG` metadata before whatever tells the size or describes the colours."""
+    image, p3 = two_halves(size=(90, 70)), ICC["P3"]
+    jpeg, webp = encoded(image, "JPEG", icc_profile=p3), encoded(image, "WEBP", lossless=True, icc_profile=p3)
+    pngs = encoded(image, icc_profile=p3)
+    segments = b"\xff\xe1" + struct.pack(">H", 65_535) + bytes(65_533)
+    text = b"prVt" + bytes(LONG)
+    chunk = struct.pack(">I", LONG) + text + struct.pack(">I", zlib.crc32(text))
+    unknown = b"none" + struct.pack("<I", LONG) + bytes(LONG)
+    return {
+        "jpeg": jpeg[:2] + segments * (LONG // 65_537 + 1) + jpeg[2:],
+        "png": pngs[:33] + chunk + pngs[33:],
+        "webp": b"RIFF" + struct.pack("<I", len(webp) - 8 + len(unknown)) + webp[8:30] + unknown + webp[30:],
+        "avif": with_free_box(encoded(image, "AVIF", quality=90)),
+    }
+
+
+def with_free_box(avif):
+    """Put a box of `LONG` bytes behind the pixels, because those have their places written down."""
+    return avif + struct.pack(">I", LONG + 8) + b"free" + bytes(LONG)
+
+
+def test_metadata_of_any_length(page, folder, classifiers):
+    card = classifiers["int8"].card
+    images = long_metadata()
+    for name, data in images.items():
+        (folder / f"{name}.long").write_bytes(data)
+    answers = predict(page, "int8", [f"{name}.long" for name in images], False)
+    for data, answer in zip(images.values(), answers, strict=True):
+        ours = np.asarray(_resize(open_image(data), card.preprocessing))
+        assert "done" in answer, answer
+        assert np.array_equal(pixels_of(answer, card.preprocessing), ours)
+
+
+def test_thumbnails_are_upright_and_in_srgb(page, folder, classifiers):
+    files = {
+        "p3.png": encoded(Image.new("RGB", (1500, 900), P3_RED), icc_profile=P3),
+        "p3.jpg": encoded(Image.new("RGB", (1500, 900), P3_RED), "JPEG", icc_profile=P3, quality=95),
+        "turned.webp": encoded(two_halves(size=(800, 400)), "WEBP", lossless=True, exif=turned_exif(6)),
+    }
+    script = """async (name) => {
+        const file = await (await fetch(name)).blob();
+        const { thumbnail } = (await self.int8("prepare", { file, thumbnail: true })).done;
+        return base64(new Uint8Array(await thumbnail.arrayBuffer()));
+    }"""
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+        thumbnail = Image.open(io.BytesIO(base64.b64decode(page.evaluate(script, name))))
+        expected = open_image(data, longest=640)
+        assert thumbnail.size == expected.size
+        for x, y in [(0.1, 0.1), (0.9, 0.1), (0.1, 0.9)]:
+            place = int(x * expected.width), int(y * expected.height)
+            assert near(thumbnail.getpixel(place), expected.getpixel(place), by=6), (name, place)
+
+
+@pytest.mark.parametrize(("refused", "problem"), [("from-image", None), ("none", "This browser is too old")])
+def test_browser_that_does_not_know_an_option(page, folder, compared, refused, problem):
+    """Chrome before 112 does not know "from-image", which is the default."""
+    (folder / f"old-{refused}.js").write_text(f"""
+        const real = self.createImageBitmap;
+        self.createImageBitmap = async (blob, options) => {{
+          if (Object.values(options).includes("{refused}")) throw new TypeError("not a valid enum value");
+          return real(blob, options);
+        }};""")
+    (folder / f"worker-{refused}.js").write_text(f'import "./old-{refused}.js"; import "./classifier.js";')
+    script = """async ([script, card]) => {
+        const ask = self.start(script);
+        await ask("begin", { card });
+        return ask("prepare", { file: await (await fetch("0.img")).blob(), thumbnail: false });
+    }"""
+    preprocessing = {"resize": "squish", "size": [64, 64], "resample": 2}
+    answer = page.evaluate(script, [f"worker-{refused}.js", {"labels": ["a", "b"], "preprocessing": preprocessing}])
+    assert answer["problem"].startswith(problem) if problem else "done" in answer
 
 
 NOT_IMAGES = {

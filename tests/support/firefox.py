@@ -75,11 +75,12 @@ class Firefox:
 
 
 @contextmanager
-def firefox(folder):
-    """Start Firefox with a new profile in `folder`; yield a `Firefox`."""
+def firefox(folder, **preferences):
+    """Start Firefox with a new profile in `folder` and `preferences` of about:config; yield a `Firefox`."""
     profile = folder / "profile"
     profile.mkdir()
-    lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items()]
+    values = (PREFERENCES | preferences).items()
+    lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in values]
     (profile / "user.js").write_text("".join(lines))
     with open(folder / "firefox.log", "w") as log:
         command = [binaries.find("firefox"), "--profile", str(profile), *START]

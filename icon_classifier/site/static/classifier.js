@@ -12,7 +12,7 @@
 // predict {size, rgb, heatmap}: what `prepare` returned, and whether to compute a heatmap. Waits for `load`.
 import { INCOMPLETE, download } from "./download.js";
 import * as ort from "./ort.js";
-import { ImageError, normalize, openImage, reader, resize, visibleBox } from "./prepare.js";
+import { ImageError, normalize, openImage, paint, reader, resize, visibleBox } from "./prepare.js";
 
 const THUMBNAIL = 640; // px, of its longer side
 let card, session, loaded;
@@ -112,26 +112,28 @@ async function run(input, heatmap) {
 
 async function prepare({ file, thumbnail }) {
   const image = await openImage(file);
-  const { bitmap } = image;
+  const { size } = image;
   try {
-    const size = [bitmap.width, bitmap.height];
     const found = { size, rgb: resize(reader(image), size, card.preprocessing) };
-    if (thumbnail) found.thumbnail = await thumbnailOf(bitmap);
+    if (thumbnail) found.thumbnail = await thumbnailOf(image);
     return found;
   } finally {
-    bitmap.close();
+    image.bitmap.close();
   }
 }
 
 /** A small JPEG of an image: a page with the photos themselves would take a gigabyte. */
-function thumbnailOf(bitmap) {
-  const scale = Math.min(1, THUMBNAIL / Math.max(bitmap.width, bitmap.height));
-  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+function thumbnailOf(image) {
+  const scale = Math.min(1, THUMBNAIL / Math.max(...image.size));
+  const [width, height] = image.size.map((side) => Math.max(1, Math.round(side * scale)));
   const context = new OffscreenCanvas(width, height).getContext("2d");
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "medium";
-  context.drawImage(bitmap, 0, 0, width, height);
+  paint(context, image, [0, 0], [width / image.size[0], height / image.size[1]]);
+  if (image.convert) {
+    const pixels = context.getImageData(0, 0, width, height);
+    image.convert(pixels.data);
+    context.putImageData(pixels, 0, 0);
+  }
   return context.canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
 }
 

@@ -12,7 +12,8 @@ export async function overlay(thumbnail, { heatmap, crop }, size) {
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   const image = context.getImageData(0, 0, width, height);
-  const opacity = opacities(heatmap, crop.map((edge, i) => Math.round((edge * [width, height][i % 2]) / size[i % 2])), width, height);
+  const visible = crop.map((edge, i) => Math.round((edge * [width, height][i % 2]) / size[i % 2]));
+  const opacity = opacities(heatmap, visible, width, height);
   const pixels = image.data;
   for (let i = 0; i < pixels.length; i += 4) {
     const grey = 0.299 * pixels[i] + 0.587 * pixels[i + 1] + 0.114 * pixels[i + 2];

@@ -1,18 +1,29 @@
 // An image file becomes the network's input: images.py and model/preprocessing.py, in the browser.
-import { describe, headersOf, profileOf, withoutColours } from "./container.js";
+import { describe, profileOf, without } from "./container.js";
 import { conversionOf } from "./profile.js";
 import { isDownFirst, resizeImage, tableFor } from "./resample.js";
+import { hidesPixels } from "./upload.js";
 
 /** The file is not a usable image. The message is a sentence for the person who chose it. */
 export class ImageError extends Error {}
 
 const MIN_SIDE = 8;
 const MAX_PIXELS = 64_000_000;
+const UNREADABLE = "This file could not be read. If it is a folder, choose the pictures in it.";
+const UNSUPPORTED = "This is not an image in a supported format. Use JPEG, PNG, WebP, GIF, BMP or AVIF.";
+const HEIC = "HEIC photos are not supported here. Save or share the photo as JPEG, and try again.";
+const DAMAGED = "This image is damaged or incomplete. Try another copy of it.";
+const OLD =
+  "This browser is too old for this page. Update it, or open the page in a recent Chrome, Edge, Firefox or Safari.";
+const HIDDEN =
+  "This browser hides the pixels of pictures from web pages, so the model cannot see them. Allow this page to read " +
+  "them (in Firefox, the setting privacy.resistFingerprinting hides them), or open it in another browser.";
 
 function checkSize([width, height]) {
   if (Math.min(width, height) < MIN_SIDE) {
     throw new ImageError(
-      `This image has only ${width} x ${height} pixels. Both sides need at least ${MIN_SIDE} pixels; choose a larger one.`,
+      `This image has only ${width} x ${height} pixels. Both sides need at least ${MIN_SIDE} pixels; ` +
+        "choose a larger one.",
     );
   }
   if (width * height > MAX_PIXELS) {
@@ -24,52 +35,85 @@ function checkSize([width, height]) {
 }
 
 /**
- * Decode the image in a `Blob`: {bitmap, convert}. The `ImageBitmap` is upright; `convert` (or null) is a function that
- * changes its RGBA bytes to sRGB. Throws `ImageError`.
+ * Decode the image in a `Blob`: {bitmap, size, orientation, convert}. The `ImageBitmap` is to be turned by
+ * `orientation`, as in EXIF, and has then the `size` [width, height]. `convert` (or null) is a function that changes
+ * its RGBA bytes to sRGB. Throws `ImageError`.
  */
 export async function openImage(blob) {
-  if (!blob.size) throw new ImageError("This file is empty.");
-  const headers = await headersOf(blob);
-  const about = describe(headers);
+  if (hidesPixels(new OffscreenCanvas(1, 1))) throw new ImageError(HIDDEN);
+  const [about, profile] = await headersOf(blob);
   if (about.size) checkSize(about.size); // before anything is decoded
   else if (!["AVIF", "HEIC"].includes(about.format)) throw new ImageError(UNSUPPORTED);
-  const profile = await profileOf(headers, about);
   const convert = profile && conversionOf(profile, about.space);
   // AVIF and HEIC have their colours in boxes that only the browser reads.
   const isBrowsers = convert === "browser" || !about.size;
-  const bitmap = await decode(isBrowsers ? blob : withoutColours(blob, about.drop), isBrowsers, about.format);
-  checkSize([bitmap.width, bitmap.height]);
-  return { bitmap, convert: isBrowsers ? null : convert };
+  const hidden = isBrowsers ? about.exif : [...about.colours, ...about.exif];
+  const bitmap = await decode(without(blob, hidden), isBrowsers, about.format);
+  const size = [bitmap.width, bitmap.height];
+  checkSize(size);
+  if (about.orientation > 4) size.reverse();
+  return { bitmap, size, orientation: about.orientation, convert: isBrowsers ? null : convert };
 }
 
+/** What the headers of the file say, and the bytes of the colour profile or null. */
+async function headersOf(blob) {
+  try {
+    if (!blob.size && !(await blob.arrayBuffer()).byteLength) throw new ImageError("This file is empty.");
+    const about = await describe(blob);
+    return [about, await profileOf(blob, about)];
+  } catch (error) {
+    throw error instanceof DOMException ? new ImageError(UNREADABLE) : error;
+  }
+}
+
+/** Decode `blob` upright, which is the default; Chrome before 112 does not know the name of it, "from-image". */
 async function decode(blob, hasColours, format) {
   try {
     return await createImageBitmap(blob, {
       colorSpaceConversion: hasColours ? "default" : "none", // WebKit ignores this, so `blob` has no profile if "none"
       premultiplyAlpha: "none",
-      imageOrientation: "from-image",
     });
   } catch (error) {
     if (error instanceof RangeError) throw error; // too little memory
-    throw new ImageError(format === "HEIC" ? HEIC : "This image is damaged or incomplete. Try another copy of it.");
+    if (error instanceof TypeError) throw Object.assign(new ImageError(OLD), { cause: error }); // an unknown option
+    throw new ImageError(format === "HEIC" ? HEIC : DAMAGED);
   }
 }
 
-const UNSUPPORTED = "This is not an image in a supported format. Use JPEG, PNG, WebP, GIF, BMP or AVIF.";
-const HEIC = "HEIC photos are not supported here. Save or share the photo as JPEG, and try again.";
+/** The transform of a canvas that turns an image of EXIF's `orientation` upright; `size`: when it is upright. */
+function transformOf({ orientation, size: [width, height] }) {
+  return {
+    2: [-1, 0, 0, 1, width, 0],
+    3: [-1, 0, 0, -1, width, height],
+    4: [1, 0, 0, -1, 0, height],
+    5: [0, 1, 1, 0, 0, 0],
+    6: [0, 1, -1, 0, width, 0],
+    7: [0, -1, -1, 0, width, height],
+    8: [0, -1, 1, 0, 0, height],
+  }[orientation] ?? [1, 0, 0, 1, 0, 0];
+}
 
-/** A function that returns a part of what `openImage` returned as RGBA bytes in sRGB, on white where it is transparent. */
-export function reader({ bitmap, convert }) {
+/** Draw what `openImage` returned upright and on white, moved by [x, y] and enlarged by the factors [sx, sy]. */
+export function paint(context, image, [x, y] = [0, 0], [sx, sy] = [1, 1]) {
+  context.resetTransform();
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, context.canvas.width, context.canvas.height);
+  context.setTransform(sx, 0, 0, sy, x, y);
+  context.transform(...transformOf(image));
+  context.drawImage(image.bitmap, 0, 0);
+}
+
+/** A function that returns a part of what `openImage` returned as RGBA bytes in sRGB, on white. */
+export function reader(image) {
   let context = null;
   return (x, y, width, height) => {
     if (context?.canvas.width !== width || context.canvas.height !== height) {
       context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+      context.imageSmoothingEnabled = false; // it is not scaled, only turned
     }
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, width, height);
-    context.drawImage(bitmap, -x, -y);
+    paint(context, image, [-x, -y]);
     const { data } = context.getImageData(0, 0, width, height);
-    convert?.(data);
+    image.convert?.(data);
     return data;
   };
 }

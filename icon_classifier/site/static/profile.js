@@ -1,4 +1,4 @@
-// Convert colours from an ICC profile to sRGB as images.py does: with LittleCMS's fixed-point arithmetic (its cmsopt.c).
+// Convert colours from an ICC profile to sRGB as images.py does: with LittleCMS's fixed-point arithmetic (cmsopt.c).
 // This covers profiles of three curves and a matrix, which cameras and displays have, and of grey with one curve.
 
 const MAX_SRGB_DIFFERENCE = 2; // of 255; a profile that changes every colour by at most this counts as sRGB
@@ -14,7 +14,8 @@ function curveOf(view, at) {
   if (kind === 0x63757276) return tableCurve(view, at); // curv
   if (kind !== 0x70617261) throw new RangeError("unknown curve"); // para
   const type = view.getUint16(at + 8);
-  const [g, a, b, c, d, e, f] = Array.from({ length: [1, 3, 4, 5, 7][type] }, (_, i) => view.getInt32(at + 12 + 4 * i) / 65536);
+  const count = [1, 3, 4, 5, 7][type];
+  const [g, a, b, c, d, e, f] = Array.from({ length: count }, (_, i) => view.getInt32(at + 12 + 4 * i) / 65536);
   const power = (x) => Math.pow(Math.max(0, a * x + b), g);
   return [
     (x) => Math.pow(x, g),
@@ -63,7 +64,8 @@ function srgbMatrix() {
   const cones = (vector) => times(bradford, column(vector)).map((row) => row[0]);
   const [from, to] = [cones(white), cones([0.9642, 1, 0.8249])];
   const scale = [0, 1, 2].map((i) => [0, 1, 2].map((j) => (i === j ? to[i] / from[i] : 0)));
-  return times(times(inverse(bradford), times(scale, bradford)), primaries.map((row) => row.map((value, j) => value * share[j])));
+  const adapted = times(inverse(bradford), times(scale, bradford));
+  return times(adapted, primaries.map((row) => row.map((value, j) => value * share[j])));
 }
 
 const [A, B, C, D] = [1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045]; // of sRGB's curve
@@ -122,8 +124,9 @@ function changesColours(convert) {
 }
 
 /**
- * How to convert the colours of an image to sRGB: a function that changes RGBA bytes; null if there is nothing to convert;
- * "browser" for profiles that only the browser can apply. `bytes`: the profile. `space`: that of the image's colours.
+ * How to convert the colours of an image to sRGB: a function that changes RGBA bytes; null if there is nothing to
+ * convert; "browser" for profiles that only the browser can apply. `bytes`: the profile. `space`: that of the image's
+ * colours.
  */
 export function conversionOf(bytes, space) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
