@@ -19,7 +19,7 @@ from ..files import PARTIAL, write_atomic
 # cleaning has given the photo another label. `origin` is the path of the source.
 COLUMNS = (
     "label file query source title page url licence time status type bytes sha256 phash width height "
-    "decision reason group given origin"
+    "decision reason group given origin split"
 ).split()
 
 # The values of the column `decision`: what became of a link.
