@@ -13,6 +13,8 @@ from icon_classifier.dataset.checks.outliers import MAX_SCORE, Outliers
 from icon_classifier.dataset.checks.photo import REVIEW, Photo
 from icon_classifier.dataset.suspicion import RELABEL
 from icon_classifier.training.features import _averages
+from icon_classifier.training.sample import planted
+from icon_classifier.training.train import _gather
 
 DIRECTIONS = {"bear": 0, "cat": 1, "dog": 2}
 
@@ -148,3 +150,14 @@ def test_benchmark_finds_planted_faults(tmp_path, monkeypatch):
     assert found.pop("flipped labels, icons, random features") >= 0.7
     assert found.pop("flipped labels, textures") >= 0.85
     assert len(found) == 6 and all(share >= 2 / 3 for share in found.values()), found  # of three impostors each
+
+
+def test_sample_can_be_gathered_again(tmp_path):
+    """A corrected fault frees its path, and another image moves there. That one is no fault, and stays."""
+    photos = tmp_path / "sample"
+    folders = []
+    for _ in range(2):
+        _gather("sample", photos, 40)
+        assert planted(photos) == {}
+        folders.append({file.read_bytes(): file.parent.name for file in photos.glob("train/*/*")})
+    assert folders[0] == folders[1] and len(folders[0]) == 3 * 40

@@ -9,6 +9,7 @@ from pathlib import Path
 from .exclude import EXCLUDED_FOLDER, move_photo
 from .links import SourceError
 from .manifest import (
+    BY_HAND,
     EXCLUDED,
     FORGOTTEN,
     FOUND,
@@ -233,8 +234,9 @@ def _has_changed(link, row):
 
 
 def _folders_with_photos(manifest):
-    """Return the folders that contain photos according to the rows."""
-    return {row["file"].rpartition("/")[0] for row in manifest.rows if row["decision"] == KEPT}
+    """Return the folders that contain photos of a source, according to the rows."""
+    kept = [row["file"] for row in manifest.rows if row["decision"] == KEPT and row["origin"] != BY_HAND]
+    return {file.rpartition("/")[0] for file in kept}
 
 
 def _move_excluded(manifest, emptied, refilled):
@@ -248,7 +250,7 @@ def _move_excluded(manifest, emptied, refilled):
     for row in manifest.rows:
         if row["decision"] == WITHDRAWN and row["file"] and row["file"] not in kept:
             move_photo(photos / row["file"], excluded / row["file"])
-    listed = {row["file"] for row in manifest.rows}
+    listed = {row["file"] for row in manifest.rows if (row["origin"], row["decision"]) != (BY_HAND, KEPT)}
     for folders, start, end in ((emptied, photos, excluded), (refilled, excluded, photos)):
         files = [file for folder in folders for file in sorted((start / folder).glob("*")) if file.is_file()]
         for file in files:

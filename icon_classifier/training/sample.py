@@ -7,13 +7,14 @@ __all__ = ['FAMILIES', 'STYLES', 'LABELS', 'VALID_FAMILIES', 'TRAIN_FAMILIES', '
            'find_glyphs', 'draw_icon', 'write_icons', 'make_sample', 'planted', 'correct_planted']
 
 # %% ../../notebooks/library/00_sample.ipynb #52f5998d
-import csv, hashlib, json, random, re
+import csv, json, random, re
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from ..dataset.manifest import KEPT, Manifest
+from ..model.card import sha256_of
 from .clean import exclude, relabel
 
 # %% ../../notebooks/library/00_sample.ipynb #6dee7637
@@ -142,7 +143,8 @@ def _plant_broken(folder, files, per_label, rng):
         yield copy, 'broken', ''
 
 # %% ../../notebooks/library/00_sample.ipynb #5c4a0006
-PLANTED = 'planted.csv' # in the folder of the sample: each fault's file, its kind, and the right label, if it has one
+PLANTED = 'planted.csv' # in the folder of the sample: each fault's file as it was written, its SHA-256, its kind, and
+                        # the right label, if it has one
 
 def _plant(folder, per_label):
     "Plant all kinds of faults in folder/train, and write them to `PLANTED`"
@@ -154,14 +156,14 @@ def _plant(folder, per_label):
         files = [file for file in sorted((train/label).iterdir()) if file not in faulty]
         for plant in (_plant_duplicates, _plant_broken): found += plant(train/label, files, per_label, rng)
     with open(folder/PLANTED, 'w', newline='') as file:
-        csv.writer(file).writerows([('file', 'kind', 'label'),
-                                    *((f.relative_to(folder).as_posix(), kind, label) for f,kind,label in found)])
+        csv.writer(file).writerows([('file', 'sha256', 'kind', 'label'), *(
+            (f.relative_to(folder).as_posix(), sha256_of(f), kind, label) for f,kind,label in found)])
 
 def _write_manifest(folder):
     "Write a manifest with a row per image in `folder`"
     files = sorted(folder.glob('*/*/*.*'))
     Manifest(folder).add(*(dict(label=f.parent.name, file=f.relative_to(folder).as_posix(), source='sample',
-        sha256=hashlib.sha256(f.read_bytes()).hexdigest(), bytes=f.stat().st_size, decision=KEPT) for f in files))
+        sha256=sha256_of(f), bytes=f.stat().st_size, decision=KEPT) for f in files))
 
 # %% ../../notebooks/library/00_sample.ipynb #5c4a0007
 def make_sample(
@@ -185,8 +187,10 @@ def planted(
     folder = Path(folder)
     if not (folder/PLANTED).exists(): return {}
     with open(folder/PLANTED, newline='') as file:
-        rows = {folder/row['file']: (row['kind'], row['label']) for row in csv.DictReader(file)}
-    return {file: fault for file,fault in rows.items() if file.exists()}
+        # Not by their paths: a corrected fault frees its path, and another image can move there.
+        faults = {row.get('sha256'): (row['kind'], row['label']) for row in csv.DictReader(file)}
+    found = {file: faults.get(sha256_of(file)) for file in sorted(folder.glob('train/*/*'))}
+    return {file: fault for file,fault in found.items() if fault and file.parent.name != fault[1]}
 
 def correct_planted(
     folder:Path,     # From `make_sample`
