@@ -18,7 +18,7 @@ from icon_classifier.dataset.manifest import KEPT, Manifest
 from icon_classifier.dataset.review.decisions import EXCLUDE, KEEP, RELABEL, Review
 from icon_classifier.dataset.split import GroupSplitter, draw, in_words, leaked, linked_files, split_groups
 from icon_classifier.training.gather import gather_from
-from icon_classifier.training.sample import LABELS, SEEN, write_icons
+from icon_classifier.training.sample import LABELS, TRAIN_FAMILIES, write_icons
 
 NUMBER = st.integers(0, 29)
 
@@ -117,18 +117,18 @@ def test_two_hundred_labels_of_five_photos_are_on_both_sides():
 
 def test_drawings_are_split_like_photos(tmp_path, capsys):
     """Drawings of one icon form chains of duplicates through half of them. Most are no copies."""
-    write_icons(tmp_path, LABELS, SEEN, 150)
+    write_icons(tmp_path, LABELS, TRAIN_FAMILIES, 150)
     files = sorted(tmp_path.glob("*/*"))
     _, valid = GroupSplitter()(files)
     shares = Counter(files[i].parent.name for i in valid)
     assert all(0.15 <= shares[label] / 150 <= 0.25 for label in LABELS), shares
     said = capsys.readouterr().out
-    assert f"{len(valid)} of 450 photos (20 %) are for validation. " in said and "is usual" not in said
+    assert f"{len(valid)} of 450 photos (20%) are for validation. " in said and "is usual" not in said
 
 
 def test_copies_are_linked_and_drawings_of_one_icon_are_not(tmp_path):
     """Re-encoded, smaller, cropped, grey, brighter, with more contrast, or mirrored."""
-    write_icons(tmp_path, ["heart"], SEEN, 20)
+    write_icons(tmp_path, ["heart"], TRAIN_FAMILIES, 20)
     changes = (
         lambda image: image.resize((48, 48)),
         lambda image: image.crop((0, 1, 63, 64)),
@@ -154,7 +154,7 @@ def test_counts_what_a_random_split_leaks():
 @pytest.mark.parametrize(("labels", "warns"), [(["a"] * 2 + ["b"] * 2, True), (["a"] * 10 + ["b"] * 10, False)])
 def test_warns_of_an_unusual_share(labels, warns):
     valid = split_groups(labels, [draw(str(i)) for i in range(len(labels))], range(len(labels)))
-    assert ("About 20 % is usual" in in_words(range(len(labels)), 0, valid)) == warns
+    assert ("About 20% is usual" in in_words(range(len(labels)), 0, valid)) == warns
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_a_dataset_keeps_its_split_as_photos_are_added(tmp_path, images, capsys)
         image.save(photos / file, quality=90)  # added by hand
     files = sorted(photos.glob("*/*.jpg"))
     training, validation = GroupSplitter(seed=7)(files)
-    assert re.search(r"7\d photos are in 3\d group\(s\) of duplicates", capsys.readouterr().out)
+    assert re.search(r"7\d photos are in 3\d groups of duplicates", capsys.readouterr().out)
     names = [files[i].name for i in validation]
     there = {file.name for file in files}
     assert {name for name in names if "small" not in name} == set(first) & there

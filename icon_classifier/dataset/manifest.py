@@ -18,7 +18,7 @@ from ..files import PARTIAL, write_atomic
 
 # `licence` is the search's filter. `given` is the label that the source gave, if cleaning has given the photo another
 # label; `given_file` is the `file` that the photo had then, if it has another now. `origin` is the path of the source.
-# `split` is the side of the training split, see split.py. Other columns, such as those of an earlier version, are dropped.
+# `split` is the side of the training split (split.py). Other columns, such as those of earlier versions, are dropped.
 COLUMNS = (
     "label file query source title page url licence time status type bytes sha256 width height "
     "decision reason given given_file origin split"

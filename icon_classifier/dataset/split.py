@@ -219,9 +219,9 @@ def in_words(groups, leaks, valid):
     sizes = np.unique(groups, return_counts=True)[1]
     number = int((sizes > 1).sum())
     share = np.mean(valid) if len(valid) else 0
-    said = f"{np.sum(valid)} of {len(valid)} photos ({share:.0%}) are for validation. ".replace("%", " %")
+    said = f"{np.sum(valid)} of {len(valid)} photos ({share:.0%}) are for validation. "
     if not USUAL_SHARES[0] <= share <= USUAL_SHARES[1]:
-        said += f"About {VALID_SHARE:.0%} is usual".replace("%", " %")
+        said += f"About {VALID_SHARE:.0%} is usual"
         said += ": gather more photos, or exclude some of those that show nearly the same. "
     if not number:
         return said + "No photo has a duplicate, so no validation photo has one in training."
