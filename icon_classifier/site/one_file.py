@@ -17,10 +17,10 @@ def one_file(content):
     scripts = [
         content.config(),
         data_block("worker", bundle("classifier.js", content.scripts)),
+        f"<script>{inline(content.scripts['support.js'])}</script>",
         f"<script>{inline(bundle('page.js', content.scripts))}</script>",
         # At the end, because the page works before they have been read.
         data_block("runtime", base64.b64encode(content.runtime).decode()),
         data_block("model", base64.b64encode(content.model).decode()),
     ]
-    head = [f"<script>{inline(content.scripts['support.js'])}</script>", f"<style>{content.styles}</style>"]
-    return content.html(CSP, head, scripts)
+    return content.html(CSP, [f"<style>{content.styles}</style>"], scripts)
