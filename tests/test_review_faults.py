@@ -174,6 +174,20 @@ def test_another_photo_added_by_hand_is_not_taken_for_one_that_was_moved(tmp_pat
     assert decisions(tmp_path) == {"star/00001-1.jpg": RELABEL}
 
 
+def test_a_photo_that_was_withdrawn_is_not_taken_for_a_deleted_one(tmp_path):
+    """A source without the photo and one with it; a person has deleted the file of the second."""
+    make_dataset(tmp_path)
+    (tmp_path / ".excluded/heart").mkdir(parents=True)
+    (tmp_path / "heart/00000.jpg").rename(tmp_path / ".excluded/heart/00000.jpg")
+    manifest = Manifest(tmp_path)
+    manifest.add({**manifest.rows[0], "origin": "another", "decision": "withdrawn"})
+    assert len(Review(tmp_path).items) == 11
+    assert [row["decision"] for row in Manifest(tmp_path).rows if row["file"] == "heart/00000.jpg"] == [
+        "kept",
+        "withdrawn",
+    ]
+
+
 def test_saving_keeps_what_others_decided_after_the_file_was_written_anew(tmp_path):
     make_dataset(tmp_path)
     gathering, another = Manifest(tmp_path), Manifest(tmp_path)

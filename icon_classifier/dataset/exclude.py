@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .layout import find_images, readable
-from .manifest import BY_HAND, COLUMNS, EXCLUDED, EXCLUDED_FOLDER, KEPT, Manifest, is_dataset, now
+from .manifest import BY_HAND, COLUMNS, EXCLUDED, EXCLUDED_FOLDER, KEPT, WITHDRAWN, Manifest, is_dataset, now
 
 BY_CLEANING = "It was excluded in cleaning."
 
@@ -161,7 +161,8 @@ class Rows:
         if not lost:
             return 0
         excluded = {path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file()}
-        away = self._strays(excluded - self.excluded.keys())
+        withdrawn = {row["file"] for row in self.manifest.rows if row["decision"] == WITHDRAWN}
+        away = self._strays(excluded - self.excluded.keys() - withdrawn)
         here = self._strays(found - self.kept.keys())
         corrected = {}
         for row in lost:
