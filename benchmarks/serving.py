@@ -38,6 +38,14 @@ def upload_2021(page, file):
     expect(page.get_by_text("(1)")).to_be_visible(timeout=30_000)
 
 
+def furnish_2021(folder):
+    """Copy what the page of 2021 needs into `folder`, which does not exist yet; return it."""
+    shutil.copytree(ROOT / "export", folder / "export")
+    source = (ROOT / "benchmarks/page_2021.ipynb").read_text(encoding="utf-8")
+    (folder / "page_2021.ipynb").write_text(source.replace("../export/", "export/"), encoding="utf-8")
+    return folder
+
+
 def measure(browser, folder, environment, line, visitors, upload):
     """The figures of one page, a dict; `visitors` come, classify and stay."""
     contexts = []
@@ -127,14 +135,12 @@ def main():
         browser = playwright.chromium.launch(**steps.CHROMIUM)
         ours, old = Path(folder, "ours"), Path(folder, "old")
         photo = Image.effect_noise((400, 300), 60).convert("RGB").resize((4000, 3000))
+        shutil.copytree(ROOT / "export", ours / "export")
+        furnish(ours)
+        furnish_2021(old)
         for place in (ours, old):
-            shutil.copytree(ROOT / "export", place / "export")
             photo.save(place / "photo.jpg", quality=92)
         photo.resize((400, 300)).save(ours / "small.jpg")
-        furnish(ours)
-        shutil.copy(ROOT / "benchmarks/page_2021.ipynb", old / "page_2021.ipynb")
-        source = (old / "page_2021.ipynb").read_text().replace("../export/", "export/")
-        (old / "page_2021.ipynb").write_text(source)
         here = measure(browser, ours, ".venv-page", None, VISITORS, steps.upload)
         few = int(os.environ.get("VISITORS_2021", 3))  # ten kernels with fastai need 4 GB
         there = measure(browser, old, ".venv", OLD, few, upload_2021)
