@@ -55,7 +55,7 @@ def epochs(text):
 
 
 def test_killed_run_resumes_with_the_same_figures(tmp_path):
-    """Send SIGKILL after epoch 2 of 4. Epoch 2 is lost too if its checkpoint was not written yet."""
+    """Send SIGKILL after epoch 2 of 4. Its checkpoint may not be written yet, or already the next one."""
     args = "sample", "--epochs", 4, "--per-label", 20, *SMALL
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
@@ -68,7 +68,7 @@ def test_killed_run_resumes_with_the_same_figures(tmp_path):
     assert process.returncode == -signal.SIGKILL and not (tmp_path / "killed/export/export.pkl").exists()
     whole = finish(uninterrupted)
     resumed = finish(train(*args, cwd=tmp_path / "killed"))
-    assert re.search("Resumed after epoch [12] of 4", resumed)
+    assert re.search("Resumed after epoch [1-3] of 4", resumed)
     assert epochs(resumed) == epochs(whole) and len(epochs(whole)) == 4
     cards = [Card.read(tmp_path / name / "export/card.json") for name in ("whole", "killed")]
     assert cards[0].figures == cards[1].figures and cards[0].training["split"] == cards[1].training["split"]
@@ -96,12 +96,8 @@ def test_card_records_the_training(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine/owl").mkdir()
     assert main(["train", "mine", "--no-pretrained", "--epochs", "1", *SMALL]) == 0
     out = capsys.readouterr().out
-    assert (
-        "1 empty folder(s)" in out
-        and "20 files, 0 excluded" in out
-        and len(epochs(out)) == 1
-        and "bounds an epoch" in out
-    )
+    assert "1 empty folder(s)" in out and "20 files, 0 excluded" in out
+    assert len(epochs(out)) == 1 and "bounds an epoch" in out
     training = Card.read(tmp_path / "export/card.json").training
     assert {key: training[key] for key in ("arch", "source", "pretrained", "epochs", "size", "batch_size", "seed")} == {
         "arch": "resnet18",

@@ -110,6 +110,7 @@ def test_page_requests_no_other_host_and_keeps_to_the_csp(browser, address, site
         # The browser enforces the policy: it refuses a request to another host.
         page.evaluate("fetch('http://localhost:9/').catch(() => {})")
         assert until(lambda: any("Content Security Policy" in text for text in complaints), 60)
+        page.close(run_before_unload=True)
 
 
 def test_request_without_html_starts_no_kernel(address, server):
