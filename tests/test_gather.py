@@ -1,4 +1,4 @@
-"""Gathering: links become photos even if hosts misbehave, and nothing is lost or fetched twice."""
+"""Test gathering: links become photos even if hosts misbehave, and nothing is lost or fetched twice."""
 
 import re
 import signal
@@ -19,7 +19,7 @@ from icon_classifier.dataset.query import SearchError, SearchRefused
 from icon_classifier.dataset.robots import unwanted
 from icon_classifier.training.gather import contact_sheet, count_photos, forget, gather, gather_from
 
-# Each trap, how often it is among the hundred links, and a word of the reason that the manifest gives.
+# {trap: (its number among the hundred links, a part of the reason in the manifest)}
 TRAPS = {
     "drip": (2, "did not end within 6 s"),
     "headers": (1, "did not end within 6 s"),
@@ -216,7 +216,7 @@ def test_gathers_again_with_other_labels(tmp_path):
         assert go(["heart", "star"]) == ({"heart": 12, "star": 12}, 0, 0)  # nothing is fetched twice
         hearts = {path: body for path, body in files(tmp_path).items() if path.startswith("heart")}
         (tmp_path / "heart/mine.jpg").write_bytes(b"my own")
-        assert go(["star", "bell"]) == ({"star": 12, "bell": 12}, 12, 1)  # heart out, bell in
+        assert go(["star", "bell"]) == ({"star": 12, "bell": 12}, 12, 1)  # heart is removed, bell is added
         assert count_photos(tmp_path) == {"star": 12, "bell": 12}
         excluded = {
             path.removeprefix(".excluded/"): body for path, body in files(tmp_path).items() if ".excluded" in path
@@ -224,10 +224,10 @@ def test_gathers_again_with_other_labels(tmp_path):
         assert excluded == hearts | {"heart/mine.jpg": b"my own"}  # nothing is deleted
         assert go(["heart", "bell", "star"]) == ({"heart": 12, "bell": 12, "star": 12}, 0, 0)
         assert files(tmp_path).items() >= excluded.items() and not list((tmp_path / ".excluded").rglob("*.jpg"))
-        assert go(["heart"], 20)[1:] == (8, 1)  # more of it: only the new ones
+        assert go(["heart"], 20)[1:] == (8, 1)  # only the new ones are fetched
         assert go({"heart": "heart symbol"}, 20)[1:] == (0, 1)  # other words that find the same photos
         assert sum(path.startswith("heart/") for path in files(tmp_path)) == 21
-        assert go({"heart": "star instead"}, 5)[0] == {"heart": 5}  # other words that find others: the old ones go
+        assert go({"heart": "star instead"}, 5)[0] == {"heart": 5}  # others: the old ones are excluded
         assert sum(path.startswith("heart/") for path in files(tmp_path)) == 6  # five, and my own
 
 
@@ -346,7 +346,7 @@ def test_invalid_filter_is_reported(tmp_path):
 
 
 def test_train_notebook_with_a_search(tmp_path):
-    """train.ipynb with source = "search"; the stand-in finds the icons of the sample."""
+    """Run train.ipynb with source = "search". The stand-in finds the icons of the sample."""
     with photos() as host, search_of(host) as server:
         ran = run_notebook(
             tmp_path, source="search", labels=["heart", "star"], per_label=20, pretrained=False, size=32, epochs=1,

@@ -1,4 +1,4 @@
-"""The notebooks: the chapters run, the modules match them, and the outputs are clean."""
+"""Test the notebooks: the chapters run, the modules match them, and the outputs are clean."""
 
 import shutil
 import subprocess

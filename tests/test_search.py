@@ -22,7 +22,7 @@ def results(number):
     ]
 
 
-# What the stand-in does, what a search for 150 gives, and what jmd_imagescraper alone does.
+# {case: (the options of `engine`, the links that a search for 150 finds, or its error; jmd_imagescraper alone)}
 CASES = {
     "bare token": (dict(quoting="bare", bound=False), 150, "150 links"),
     "bare token, bound to the user agent": (dict(quoting="bare"), 150, WAITS),
@@ -68,7 +68,8 @@ def alone():
 def test_search_ends_in_time_with_links_or_an_error(case, alone):
     faults, expected, by_itself = CASES[case]
     faults = dict(faults)
-    found, began = results(faults.pop("number", 250)), time.monotonic()
+    found = results(faults.pop("number", 250))
+    began = time.monotonic()
     with engine(found, **faults) as server:
         query = Query("heart", 150, endpoint=server.address, seconds=BOUND)
         if isinstance(expected, int):
@@ -85,7 +86,7 @@ def test_search_ends_in_time_with_links_or_an_error(case, alone):
             assert "a folder with one folder per label, a zip of such folders, or a CSV of addresses" in sentence
             assert isinstance(failure.value, SearchRefused) == ("refuses" in expected or "429" in case)
     assert time.monotonic() - began < 3 * BOUND
-    assert server.asked["token"] <= 2 and server.asked["i.js"] <= max(2, -(-query.number // 100))  # no hammering
+    assert server.asked["token"] <= 2 and server.asked["i.js"] <= max(2, -(-query.number // 100))  # few requests
     ended, times = alone[case]
     assert ended == by_itself
     if by_itself == WAITS and not faults.get("silent"):
@@ -114,7 +115,8 @@ def test_ddgs_finds_the_same_links(faults):
     ids=str,
 )
 def test_ddgs_ends_in_time(faults, outcome):
-    faults, began = dict(faults), time.monotonic()
+    faults = dict(faults)
+    began = time.monotonic()
     with engine(results(faults.pop("number", 250)), **faults) as server:
         query = Query("heart", 150, endpoint=server.address, seconds=4)
         if isinstance(outcome, int):

@@ -1,4 +1,4 @@
-"""dataset/split.py: duplicates stay on one side, every label is on both, and added photos move none back."""
+"""Test dataset/split.py: duplicates stay on one side, every label is on both, and added photos move none back."""
 
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def test_counts_what_a_random_split_leaks():
 
 
 def test_splitter_keeps_duplicates_together_as_photos_are_added(tmp_path, capsys):
-    """On files, wherever they lie and in whatever order; the labels of the photos are their folders."""
+    """Split files, in any folder and order. The labels of the photos are their folders."""
     images = {f"{label}/{i}.jpg": textures.render(label, i) for label in ("net", "spots") for i in range(20)}
     copies = {file.replace(".jpg", "-small.jpg"): image.resize((160, 160)) for file, image in images.items()}
 

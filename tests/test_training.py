@@ -59,7 +59,7 @@ def test_killed_run_resumes_with_the_same_figures(tmp_path):
     args = "sample", "--epochs", 4, "--per-label", 20, *SMALL
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
-    uninterrupted = train(*args, cwd=tmp_path / "whole")  # meanwhile; both use one thread
+    uninterrupted = train(*args, cwd=tmp_path / "whole")  # concurrently; both use one thread
     process = train(*args, cwd=tmp_path / "killed")
     with process:
         for line in process.stdout:
@@ -84,7 +84,7 @@ def test_two_processes_train_one_model(tmp_path):
     assert [line.split(":")[0] for line in epochs(out)] == [f"epoch {i} of 8" for i in range(1, 9)]
     card = Card.read(tmp_path / "export/card.json")
     assert card.training["processes"] == 2 and card.figures["photos"] == {"train": 180, "valid": 72}
-    assert card.figures["error"]["photos"] == 72 and card.figures["error"]["interval"][1] < 2 / 3  # guessing's
+    assert card.figures["error"]["photos"] == 72 and card.figures["error"]["interval"][1] < 2 / 3  # that of guessing
     files = ["card.json", "confusion_matrix.png", "export.onnx", "export.pkl", "model_card.md"]
     assert sorted(os.listdir(tmp_path / "export")) == files
 
@@ -187,7 +187,7 @@ def unprivileged():
 
 
 def test_full_disk_keeps_the_last_export(tmp_path, monkeypatch, capsys):
-    """A limit on the size of files simulates it. Training ends with a sentence, and the last export stays."""
+    """A limit on the size of files simulates a full disk. Training ends with a sentence, and keeps the last export."""
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "mine", heart=6, star=6)
     (tmp_path / "export").mkdir()

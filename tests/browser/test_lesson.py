@@ -29,7 +29,8 @@ def test_folder_of_pages_is_listed_without_hidden_notebooks(browser, site, drawi
     shutil.copy(tmp_path / "notebooks/icon_classifier.ipynb", tmp_path / "notebooks/second.ipynb")
     line = "voila notebooks --port=$PORT --no-browser"
     with serve(tmp_path, ".venv-page", line, ready="healthz") as address, browser.new_context() as context:
-        page, asked = context.new_page(), []
+        page = context.new_page()
+        asked = []
         complaints = complaints_of(page)
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)

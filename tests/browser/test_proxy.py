@@ -90,7 +90,8 @@ def test_rejects_other_sites_behind_a_proxy(servers, tmp_path):
     """The proxy passes Host on. If it terminates TLS, as Heroku's does, the origin is https and the request http."""
     with proxy(tmp_path, servers) as address:
         _, headers, text = get(address, Host="icons.example")
-        sticky, kernel_id = headers["Set-Cookie"].partition(";")[0], kernel_of(text)
+        sticky = headers["Set-Cookie"].partition(";")[0]
+        kernel_id = kernel_of(text)
         theirs = {"Host": "icons.example", "Cookie": sticky, "X_Forwarded_Proto": "https"}
         channels = f"ws{address.removeprefix('http')}api/kernels/{kernel_id}/channels"
         connect = {"host": "icons.example", "cookie": sticky, "timeout": 60}

@@ -13,7 +13,8 @@ import time
 import requests
 from jmd_imagescraper import core
 
-endpoints, seconds = json.loads(sys.argv[1]), float(sys.argv[2])
+endpoints = json.loads(sys.argv[1])
+seconds = float(sys.argv[2])
 local = threading.local()
 
 
