@@ -1,8 +1,8 @@
 """Print how much of planted faults the checks find in the first 12% of a review, and how long they take.
 
 Run from the project's top folder: .venv/bin/python benchmarks/checks.py [NUMBER OF SEEDS] [PHOTOS]
-The photos are made here: the sample's icons, and textures like photographs, whose features are those of
-EfficientNet-Lite0 with ImageNet's weights. PHOTOS is a folder of your own, with a folder per label.
+It makes the photos: the sample's icons, and textures like photographs, whose features are those of EfficientNet-Lite0
+with ImageNet's weights. PHOTOS is a folder of your own, with one folder per label.
 """
 
 import statistics
@@ -38,7 +38,7 @@ APPROVED = 10  # per label
 
 
 class Features(NamedTuple):
-    """Arrays (photos, n): what heads are trained on, and what distances are measured between."""
+    """Arrays (photos, n): `values`, on which heads are trained, and `raw`, between which distances are measured."""
 
     values: np.ndarray
     raw: np.ndarray
@@ -63,7 +63,7 @@ def features_of(photos, pretrained):
 
 
 def review(features, labels, seed, approved=()):
-    """Return the indices of the photos that are reviewed. approved: indices of those that need no review any more."""
+    """Return the indices of the photos that are reviewed. approved: indices of photos that need no review."""
     names = sorted(set(labels))
     targets = np.array([names.index(label) for label in labels])
     number = len(labels)
@@ -115,10 +115,8 @@ def seconds_of(number=2000):
             left, top = (int(side) for side in rng.integers(0, 128, 2))
             image = images[i % len(images)].crop((left, top, left + 384, top + 384))
             image.save(Path(folder) / label / f"{i}.jpg", quality=90)
-        raw, labels = (
-            rng.normal(size=(number, 1024)).astype(np.float32),
-            np.array(textures.LABELS)[np.arange(number) % 3],
-        )
+        raw = rng.normal(size=(number, 1024)).astype(np.float32)
+        labels = np.array(textures.LABELS)[np.arange(number) % 3]
         start = time.perf_counter()
         find_all(folder)
         review(Features(_scaled(raw), raw), labels, 0, range(30))

@@ -8,7 +8,7 @@ PHOTOS has one folder per label, and each of OTHERS is a folder of images of som
 recipe is trained on four fifths of PHOTOS, and the threshold is chosen on the last fifth. `sample` as PHOTOS takes the
 drawings, as train.ipynb does. With --leave-out, each label in turn is left out of training, and is "something else".
 
-Prints, per set of images, the AUROC of each score and the share that it refuses: median and worst over the seeds.
+It prints, per set of images, the AUROC of each score and the share that it refuses: median and worst over the seeds.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from icon_classifier.training.ood import auroc_figure, fit_ood_detector, fit_thr
 from icon_classifier.training.sample import OTHERS, VALID_FAMILIES, make_sample, write_icons
 
 OURS = "this package"
-DRAWN = 30  # plain colours, as much noise, and as many gradients
+DRAWN = 30  # images of plain colours, of noise and of gradients each
 
 
 def draw_patterns(folder):
@@ -164,7 +164,8 @@ def run(given, folder):
     for file in fv.get_image_files(photos):
         by_label.setdefault(file.parent.name, []).append(file)
     options = (photos, given.arch, given.size or (48 if sample else 224), given.device)
-    jobs, found = {}, {}
+    jobs = {}
+    found = {}
     with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
         for seed in range(given.seeds):
             for label in sorted(by_label) if given.leave_out else [None]:

@@ -1,8 +1,8 @@
 """Measure the review in Voila and Chromium: the time to open it, the time of a decision, and the kernel's memory.
 
-Of the time to open it, it also prints when the page came (its cells have run) and what the kernel took for the review.
+It also prints the parts of the time to open it: until the page is complete, and what the kernel takes for the review.
 
-The datasets have 2,000 and 20,000 photos; their thumbnails are made by the review, but each file is one of a few small
+The datasets have 2,000 and 20,000 photos; the review makes their thumbnails, but each file is one of a few small
 stand-ins. Run it on a quiet machine: .venv/bin/python benchmarks/review.py
 """
 
@@ -47,7 +47,8 @@ def write_dataset(folder, number):
         path = folder / f"stand-in-{i}.jpg"
         noise.save(path, quality=85)
         stand_ins.append(path)
-    rows, findings = [], []
+    rows = []
+    findings = []
     photos = folder / "photos"
     for i in range(number):
         label = LABELS[i % 3]
@@ -83,7 +84,8 @@ def measure(browser, number):
         began = time.perf_counter()
         open_review(photos, read_findings(photos)).close()
         made = time.perf_counter() - began
-        opened, came = [], []
+        opened = []
+        came = []
         with serve(folder, ".venv", line, REVIEW_PHOTOS=str(photos)) as address:
             time.sleep(5)  # the fork server loads what kernels share
             for _ in range(5):

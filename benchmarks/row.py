@@ -1,4 +1,4 @@
-"""How `make bench` prints a figure beside its counterpart."""
+"""Print a figure of `make bench` beside its counterpart."""
 
 
 def row(what, ours, theirs, versus, unit):

@@ -1,4 +1,4 @@
-"""Prints how much the sample's figures differ from one training run to another: train.ipynb, run with many seeds.
+"""Print how much the figures of the sample differ between runs of train.ipynb with different seeds.
 
 Run from the project's top folder: .venv/bin/python benchmarks/seeds.py [NUMBER OF SEEDS]
 Each run takes one to two minutes. A folder as second argument keeps the notebooks as they ran, and their exports.
@@ -17,7 +17,7 @@ NOTEBOOK = Path("notebooks/train.ipynb").absolute()
 
 
 def train(folder, seed):
-    """Run train.ipynb in `folder`; returns the card's figures and the seconds of the cell that trains."""
+    """Run train.ipynb in `folder`; return the card's figures and the seconds of the cell that trains."""
     folder.mkdir(parents=True, exist_ok=True)
     photos = folder.parent / "photos/sample"  # the same drawings for every seed
     parameters = {"seed": seed, "photos": str(photos)}
@@ -37,7 +37,10 @@ def spread(what, values, form):
 
 def main(number=20, keep=None):
     print("seed   wrong     AUROC   refused   training")
-    errors, aurocs, refusals, times = [], [], [], []
+    errors = []
+    aurocs = []
+    refusals = []
+    times = []
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory() as folder:
         for seed in range(int(number)):
             error, ood, seconds = train(Path(folder).absolute() / str(seed), seed)

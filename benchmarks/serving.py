@@ -1,4 +1,4 @@
-"""Prints what a visitor costs, beside the page of 2021 on today's versions, both in the same run.
+"""Print the memory and the times of a visit, beside those of the page of 2021 on today's versions.
 
 The page of 2021 (page_2021.ipynb) loads fastai and the pickle in each visitor's kernel, served by plain Voila. Visitors
 are real Chromium tabs that classify a photo of 12 megapixels. Run from the project's top folder: make bench
@@ -47,7 +47,7 @@ def furnish_2021(folder):
 
 
 def measure(browser, folder, environment, line, visitors, upload):
-    """The figures of one page, a dict; `visitors` come, classify and stay."""
+    """Return the figures of one page, a dict. Each of `visitors` opens it, classifies an image and stays."""
     contexts = []
     durations = []
     found = {"cold": statistics.median(cold(folder, environment, line) for _ in range(3))}
@@ -61,21 +61,22 @@ def measure(browser, folder, environment, line, visitors, upload):
             sent.clear()
             durations.append(seconds(lambda page=page: classify(page, folder, upload)))
             contexts.append(context)
-        found["prediction"], found["sent"] = statistics.median(durations), sum(sent) / 1e6
+        found["prediction"] = statistics.median(durations)
+        found["sent"] = sum(sent) / 1e6
         time.sleep(2)
         pids = [server.pid, *(child.pid for child in server.children(recursive=True))]
         memory = {pid: psutil.Process(pid).memory_full_info() for pid in pids}
         fork_server = servers.fork_server(server)
         theirs = [memory[pid].uss for pid in pids if pid not in (server.pid, fork_server.pid if fork_server else None)]
         found["private"] = max(sorted(theirs)[-visitors:]) / MB
-        found["kernels"] = len(theirs)  # the page of 2021 keeps those of visitors who have gone, too
+        found["kernels"] = len(theirs)  # the page of 2021 also keeps those of visitors who have left
         found["together"] = sum(each.pss for each in memory.values()) / MB
         for context in contexts:
             context.close()
     with serve(folder, environment, line, ICON_VISITORS="20") as address:
         get(address)
         found["warm"] = median(lambda: get(address))
-        with tempfile.TemporaryDirectory() as profile:  # a browser that keeps what it has seen, as visitors' do
+        with tempfile.TemporaryDirectory() as profile:  # a browser with a cache, as visitors have
             context = browser.browser_type.launch_persistent_context(profile, **steps.CHROMIUM)
             found["requests"], found["megabytes"] = steps.loaded(context.new_page(), address)
             found["visible"] = median(lambda: steps.open_page(context.new_page(), address))
@@ -84,7 +85,7 @@ def measure(browser, folder, environment, line, visitors, upload):
 
 
 def cold(folder, environment, line):
-    """The seconds that a server takes for its first page."""
+    """Return the seconds that a server takes for its first page."""
     with serve(folder, environment, line) as address:
         return seconds(lambda: get(address))
 
@@ -96,19 +97,19 @@ def classify(page, folder, upload):
 
 
 def median(action):
-    """The median of three durations of `action`, in seconds."""
+    """Return the median of three durations of `action`, in seconds."""
     return statistics.median(seconds(action) for _ in range(3))
 
 
 def seconds(action):
-    """The duration of `action`."""
+    """Return the duration of `action` in seconds."""
     begin = time.perf_counter()
     action()
     return time.perf_counter() - begin
 
 
 def crowd(folder):
-    """What twenty visitors at once get when there is capacity for ten."""
+    """Return what twenty concurrent visitors get from a server with a capacity of ten."""
     with serve(folder, ".venv-page", ICON_VISITORS="10") as address, ThreadPoolExecutor(20) as pool:
         get(address + "healthz")
         statuses = []
@@ -117,10 +118,10 @@ def crowd(folder):
 
 
 def many(browser, folder, image):
-    """What two hundred visits leave behind: kernels after at most 60 s, and memory after and before, in MB."""
+    """Return what two hundred visits leave: the kernels after at most 60 s, and the memory after and before, in MB."""
     with serve(folder, ".venv-page", ICON_VISITORS="60") as address:
         server = servers.server_of(address)
-        for _ in range(4):  # what a first visit loads for good is no leak
+        for _ in range(4):  # first visits load what is kept
             steps.classify(browser, address, image)
         until(lambda: not servers.kernels(server), 60)
         before = servers.kept(server)
@@ -144,7 +145,8 @@ def main():
         here = measure(browser, ours, ".venv-page", None, VISITORS, steps.upload)
         few = int(os.environ.get("VISITORS_2021", 3))  # ten kernels with fastai need 4 GB
         there = measure(browser, old, ".venv", OLD, few, upload_2021)
-        at_once, (left, after, before) = crowd(ours), many(browser, ours, ours / "small.jpg")
+        at_once = crowd(ours)
+        left, after, before = many(browser, ours, ours / "small.jpg")
         browser.close()
     each = (there["together"] - 100) / there["kernels"]
     row(f"private memory per visitor ({VISITORS}; 2021: {few})", here["private"], there["private"], "2021", "MB")
@@ -163,7 +165,7 @@ def main():
     print(f"20 visitors at once, capacity 10: {at_once}")
     print(f"200 visits of all kinds: {left} kernels left within 60 s, {after:.0f} MB kept; before: {before:.0f} MB")
     if here["private"] > 32 or here["together"] > 512 or left or after > 1.1 * before:
-        sys.exit("more than the page promises: 32 MB a visitor, 512 MB together, nothing left behind")
+        sys.exit("more than documented: 32 MB per visitor, 512 MB in total, and no kernels or memory left")
 
 
 if __name__ == "__main__":

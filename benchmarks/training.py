@@ -1,7 +1,7 @@
 """Print how fast the training loop is beside the network's forward and backward pass alone, on the same batches.
 
 Run from the project's top folder: .venv/bin/python benchmarks/training.py [SIZE]
-Both are measured in turns. The photos are made here, 512 px large as gathering leaves them, with grain as a camera's.
+Both are measured in turns. It makes the photos: 512 px as after gathering, with grain as from a camera.
 """
 
 import statistics
@@ -45,7 +45,7 @@ def make_photos(folder):
 
 
 def dataloaders(folder, size):
-    """DataLoaders as train.ipynb makes them."""
+    """Return DataLoaders as train.ipynb makes them."""
     return ImageDataLoaders.from_folder(
         folder,
         valid_pct=0.2,
@@ -58,7 +58,7 @@ def dataloaders(folder, size):
 
 
 class Keep(Callback):
-    """Keeps the batches that were trained on, where the network has them."""
+    """Keeps the batches that were trained on, on the network's device."""
 
     run_valid = False
 
@@ -70,7 +70,7 @@ class Keep(Callback):
 
 
 def bare(learn, batches):
-    """The photos per second of forward and backward passes; in 16 bits on a GPU, as in the loop."""
+    """Return the photos per second of forward and backward passes; in 16 bits on a GPU, as in the loop."""
     model = learn.model.train()
     begin = time.perf_counter()
     for images, targets in batches:
@@ -87,7 +87,10 @@ def main(size=224):
     with tempfile.TemporaryDirectory() as folder:
         make_photos(Path(folder))
         learn = vision_learner(dataloaders(folder, int(size)), resnet18, pretrained=False)
-        timing, keep, loop, alone = Timing(), Keep(), [], []
+        timing = Timing()
+        keep = Keep()
+        loop = []
+        alone = []
         with learn.no_bar(), learn.no_logging():
             for turn in range(TURNS + 1):  # the first one warms up
                 learn.fit(1, cbs=[MixedPrecision() if GPU else ChannelsLast(), timing, keep])

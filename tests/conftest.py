@@ -1,4 +1,4 @@
-"""Shared fixtures: an export that train.ipynb made from the sample once, and its page, served to a browser."""
+"""Define shared fixtures: an export that train.ipynb makes from the sample once, and a browser."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from support.drawings import surest
 from support.notebook import run_notebook
 from support.server import furnish
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one thread per process: more of them than processors are slower than one
+if "PYTEST_XDIST_WORKER" in os.environ:  # more threads than processors would be slower
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A background job ignores Ctrl-C, and so would every program that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

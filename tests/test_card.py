@@ -1,4 +1,4 @@
-"""card, card_text and statistics: a round trip, refusal of damaged cards, and correct intervals."""
+"""Test card.py, card_text.py and statistics.py: a round trip, refusal of damaged cards, and correct intervals."""
 
 import json
 from dataclasses import replace

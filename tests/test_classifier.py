@@ -1,4 +1,4 @@
-"""classifier.py: loading an export, and each error that loading can raise."""
+"""Test classifier.py: loading an export, and each error that loading can raise."""
 
 import json
 import pickle

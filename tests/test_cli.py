@@ -1,4 +1,4 @@
-"""The command line: one line per image, errors on stderr, exit codes for scripts."""
+"""Test the command line: one line per image, errors on stderr, exit codes for scripts."""
 
 import json
 import re

@@ -1,18 +1,15 @@
-"""Gathering: links become photos even if hosts misbehave, and nothing is lost or fetched twice."""
+"""Test gathering: links become photos even if hosts misbehave, and nothing is lost or fetched twice."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 
 import pytest
 from PIL import Image
-from support import ROOT
 from support.notebook import run_notebook
-from support.process import PROGRAMS
+from support.process import PROGRAMS, start, until
 from support.standin.engine import engine, result
 from support.standin.photos import icon, icons_of, photos
 from test_train_notebook import printed
@@ -22,7 +19,7 @@ from icon_classifier.dataset.query import SearchError, SearchRefused
 from icon_classifier.dataset.robots import unwanted
 from icon_classifier.training.gather import contact_sheet, count_photos, forget, gather, gather_from
 
-# Each trap, how often it is among the hundred links, and a word of the reason that the manifest gives.
+# {trap: (its number among the hundred links, a part of the reason in the manifest)}
 TRAPS = {
     "drip": (2, "did not end within 6 s"),
     "headers": (1, "did not end within 6 s"),
@@ -62,7 +59,7 @@ def test_keeps_good_links_and_reports_bad_ones(tmp_path):
             counts = gather(["heart"], tmp_path, 100, endpoint=server.address, allow_hosts=[host.netloc])
             seconds = time.monotonic() - began
 
-    assert counts == {"heart": 80} and seconds <= 15
+    assert counts == {"heart": 80} and seconds <= 60  # several traps send a byte per second, without an end
     rows = Manifest(tmp_path).rows
     refused = [row for row in rows if row["decision"] != KEPT]
     assert (len(rows), len(refused)) == (100, 20) and all(row["reason"].endswith(".") for row in refused)
@@ -111,7 +108,7 @@ def test_x_robots_tag_rules(values, rule):
 
 def test_limits_requests_per_host_and_respects_retry_after(tmp_path):
     """A host gets at most twelve requests at a time, with our user agent, and its Retry-After is respected."""
-    with photos(latency=0.05) as host:
+    with photos(latency=0.2) as host:
         links = tmp_path / "star.csv"
         links.write_text(
             "\n".join(f"{host.address}/{path}" for path in ["bad/busy/0"] + [f"photo/star/{i}" for i in range(40)])
@@ -137,69 +134,54 @@ def test_host_with_long_retry_after_is_skipped(tmp_path):
 
 
 def test_concurrent_download_is_eight_times_as_fast(tmp_path):
-    """150 thumbnails at 200 ms each, search and checks included, compared with jmd_imagescraper's download."""
+    """Compared with jmd_imagescraper's download of thumbnails, where each takes a second; search and checks included.
+
+    The latency is much longer than the time of the checks, so the ratio hardly depends on the machine.
+    """
     from jmd_imagescraper.core import download_urls
 
-    with photos(latency=0.2) as host, search_of(host) as server:
-        for number in range(150):
+    with photos(latency=1) as host, search_of(host) as server:
+        for number in range(96):
             icon("heart", number)  # drawn beforehand, so that only the latency is measured
-        urls = [r["thumbnail"] for r in icons_of(host, 150)("heart")]
+        urls = [r["thumbnail"] for r in icons_of(host, 12)("heart")]
         began = time.monotonic()
-        assert len(download_urls(tmp_path / "serial", urls)) == 150
-        serial = time.monotonic() - began
-        tries = []
-        for run in range(2):  # the better of two, for a machine may be busy with something else
-            began = time.monotonic()
-            counts = gather(["heart"], tmp_path / str(run), 150, endpoint=server.address, allow_hosts=[host.netloc])
-            tries.append(time.monotonic() - began)
-            assert counts == {"heart": 150}
-    ours = min(tries)
-    print(f"one after the other {serial:.1f} s, gathered in {ours:.1f} s: {serial / ours:.1f} times as fast")
-    assert serial / ours >= 8, f"{serial:.1f} s against {ours:.1f} s"
+        assert len(download_urls(tmp_path / "serial", urls)) == 12
+        serial = (time.monotonic() - began) / 12
+        began = time.monotonic()
+        counts = gather(["heart"], tmp_path / "ours", 96, endpoint=server.address, allow_hosts=[host.netloc])
+        ours = (time.monotonic() - began) / 96
+        assert counts == {"heart": 96}
+    assert serial / ours >= 8, f"{serial:.2f} s per photo against {ours:.2f} s"
 
 
-def start(server, host, folder, size=0):
-    return subprocess.Popen(
-        [
-            sys.executable,
-            str(PROGRAMS / "gather_from_stand_in.py"),
-            server.address,
-            host.netloc,
-            str(folder),
-            str(size),
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start_gathering(server, host, folder, size=0):
+    """Start gathering in a process; size: the maximum size of a file in bytes, or 0 for none."""
+    options = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return start(PROGRAMS / "gather_from_stand_in.py", server.address, host.netloc, folder, size, **options)
 
 
-def wait_for(host, requests):
-    until = time.monotonic() + 60
-    while sum(host.asked.values()) < requests and time.monotonic() < until:
-        time.sleep(0.01)
+AT_ONCE = 24  # downloads of a `Fetcher` that are under way or not yet in the manifest
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_continues_after_being_killed(tmp_path, signal_):
-    with photos(latency=0.1) as host, search_of(host, 60) as server:
-        run = start(server, host, tmp_path / "killed")
-        wait_for(host, 50)
+    with photos(latency=0.2) as host, search_of(host, 60) as server:
+        run = start_gathering(server, host, tmp_path / "killed")
+        assert until(lambda: sum(host.asked.values()) >= 50, 120)
         run.send_signal(signal_)
-        began = time.monotonic()
-        run.wait(30)
+        run.wait(60)
         run.stderr.close()
-        assert run.returncode != 0 and time.monotonic() - began < 5
-        time.sleep(0.3)  # the host finishes what it was sending
+        assert run.returncode != 0
+        assert until(lambda: host.now == 0, 60)  # it is sending nothing any more
 
         done = {row["url"] for row in Manifest(tmp_path / "killed").rows if row["decision"] == KEPT}
-        assert 20 < len(done) < 50
+        assert 50 - AT_ONCE <= len(done) < 80
         first = Counter(host.asked)
         gather(["heart", "star"], tmp_path / "killed", 40, endpoint=server.address, allow_hosts=[host.netloc])
         again = {url for url, times in host.asked.items() if times > 1}
         assert not again & {url.removeprefix(host.address) for url in done}
-        assert len(again) <= 12 and max(host.asked.values()) <= 2 and sum(first.values()) - len(done) <= 12
+        assert len(again) <= AT_ONCE and max(host.asked.values()) <= 2
+        assert sum(first.values()) - len(done) <= AT_ONCE
 
         gather(["heart", "star"], tmp_path / "whole", 40, endpoint=server.address, allow_hosts=[host.netloc])
     assert files(tmp_path / "killed") == files(tmp_path / "whole") and len(files(tmp_path / "whole")) == 80
@@ -209,8 +191,8 @@ def test_continues_after_being_killed(tmp_path, signal_):
 
 def test_full_disk_is_reported_and_loses_one_image(tmp_path):
     with photos() as host, search_of(host, 60) as server:
-        run = start(server, host, tmp_path, size=16_000)  # the manifest outgrows this after some rows
-        _, error = run.communicate(timeout=60)
+        run = start_gathering(server, host, tmp_path, size=16_000)  # the manifest outgrows this after some rows
+        _, error = run.communicate(timeout=300)
         assert run.returncode != 0 and "is safe. Solve this, and try again: it will continue from here." in error
         manifest = (tmp_path / "manifest.csv").read_text()
         assert manifest.endswith("\n")
@@ -234,7 +216,7 @@ def test_gathers_again_with_other_labels(tmp_path):
         assert go(["heart", "star"]) == ({"heart": 12, "star": 12}, 0, 0)  # nothing is fetched twice
         hearts = {path: body for path, body in files(tmp_path).items() if path.startswith("heart")}
         (tmp_path / "heart/mine.jpg").write_bytes(b"my own")
-        assert go(["star", "bell"]) == ({"star": 12, "bell": 12}, 12, 1)  # heart out, bell in
+        assert go(["star", "bell"]) == ({"star": 12, "bell": 12}, 12, 1)  # heart is removed, bell is added
         assert count_photos(tmp_path) == {"star": 12, "bell": 12}
         excluded = {
             path.removeprefix(".excluded/"): body for path, body in files(tmp_path).items() if ".excluded" in path
@@ -242,10 +224,10 @@ def test_gathers_again_with_other_labels(tmp_path):
         assert excluded == hearts | {"heart/mine.jpg": b"my own"}  # nothing is deleted
         assert go(["heart", "bell", "star"]) == ({"heart": 12, "bell": 12, "star": 12}, 0, 0)
         assert files(tmp_path).items() >= excluded.items() and not list((tmp_path / ".excluded").rglob("*.jpg"))
-        assert go(["heart"], 20)[1:] == (8, 1)  # more of it: only the new ones
+        assert go(["heart"], 20)[1:] == (8, 1)  # only the new ones are fetched
         assert go({"heart": "heart symbol"}, 20)[1:] == (0, 1)  # other words that find the same photos
         assert sum(path.startswith("heart/") for path in files(tmp_path)) == 21
-        assert go({"heart": "star instead"}, 5)[0] == {"heart": 5}  # other words that find others: the old ones go
+        assert go({"heart": "star instead"}, 5)[0] == {"heart": 5}  # others: the old ones are excluded
         assert sum(path.startswith("heart/") for path in files(tmp_path)) == 6  # five, and my own
 
 
@@ -364,7 +346,7 @@ def test_invalid_filter_is_reported(tmp_path):
 
 
 def test_train_notebook_with_a_search(tmp_path):
-    """train.ipynb with source = "search"; the stand-in finds the icons of the sample."""
+    """Run train.ipynb with source = "search". The stand-in finds the icons of the sample."""
     with photos() as host, search_of(host) as server:
         ran = run_notebook(
             tmp_path, source="search", labels=["heart", "star"], per_label=20, pretrained=False, size=32, epochs=1,

@@ -1,4 +1,4 @@
-"""Docker, Binder and Heroku's button: the same command as in the Procfile, and only files that the page needs."""
+"""Test the files for Docker, Binder and Heroku: the Procfile's command, and only files that the page needs."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""images.py: all kinds of files that visitors and search engines provide."""
+"""Test images.py with all kinds of files that visitors and search engines provide."""
 
 import io
 import struct
@@ -48,7 +48,10 @@ def near(pixel, colour, by=12):
 
 
 def png(width, height, rows, bits=1, colour=0, interlace=0, **chunks):
-    """PNG as Pillow cannot write it. `rows`: bytes, each row's beginning with its filter; `colour`: PNG's number."""
+    """Return a PNG of a kind that Pillow cannot write.
+
+    rows: bytes; each row begins with its filter. colour: PNG's number of the colour type.
+    """
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlace)
     chunks = [(b"IHDR", header), *((kind.encode(), data) for kind, data in chunks.items())]
     file = b"\x89PNG\r\n\x1a\n"
@@ -66,7 +69,7 @@ ADAM7 = (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1
 
 
 def png_halves(left, right, bits, colour, interlace=0, **chunks):
-    """PNG of 16 x 16 pixels; `left` and `right`: numbers, the channels of a pixel in either half."""
+    """Return a PNG of 16 x 16 pixels; left, right: the channels of a pixel in each half, numbers."""
 
     def row(xs):
         values = "".join(f"{value:0{bits}b}" for x in xs for value in (left if x < 8 else right))
@@ -183,7 +186,7 @@ def words(*values):
         ([64], [192], 8, GREY, dict(tRNS=words(192)), (64, 255)),
         ([0x4000], [0xC0FF], 16, GREY, {}, (64, 192)),
         ([0x4000], [0xC0FF], 16, GREY, dict(tRNS=words(0xC0FF)), (64, 255)),
-        ([0x4000], [0xC0FF], 16, GREY, dict(tRNS=words(0xC0FE)), (64, 192)),  # that grey is not there
+        ([0x4000], [0xC0FF], 16, GREY, dict(tRNS=words(0xC0FE)), (64, 192)),  # no pixel has that grey
         ([0x4000], [0xC0FF], 16, GREY, dict(tRNS=words(0)), (64, 192)),
         ([0], [0xC0FF], 16, GREY, dict(tRNS=words(0)), (255, 192)),
         ([1, 2, 3], [4, 5, 6], 8, RGB, {}, ((1, 2, 3), (4, 5, 6))),
@@ -258,7 +261,8 @@ def test_reads_images_of_any_mode(mode, left, right, expected, longest):
         image = halves(mode)
     if mode in ("P", "PA"):
         image.putpalette([value for grey in range(256) for value in (grey, grey, grey)])
-    opened, before = open_image(image, longest), image.copy()
+    opened = open_image(image, longest)
+    before = image.copy()
     for side, colour in zip((0.2, 0.8), expected, strict=True):
         colour = colour if isinstance(colour, tuple) else (colour,) * 3
         assert near(opened.getpixel((int(side * opened.width), 4)), colour, 3)
@@ -295,7 +299,7 @@ def test_profile_is_converted_to_srgb(mode, format, longest):
     [
         (RGB, [51400, 15420, 10280], P3, SRGB_RED),
         (RGB_ALPHA, [51400, 15420, 10280, 65535], P3, SRGB_RED),
-        (RGB_ALPHA, [51400, 15420, 10280, 32768], P3, (236, 148, 139)),  # half of it, on white
+        (RGB_ALPHA, [51400, 15420, 10280, 32768], P3, (236, 148, 139)),  # half transparent, on white
         (GREY, [32896], LINEAR_GREY, (188, 188, 188)),
         (GREY, [32896], rgb_profile(*P3_COLOURS, gamma(1)), (188, 188, 188)),  # grey that was made of RGB
     ],
@@ -357,7 +361,7 @@ def test_result_has_no_profile():
         icc(b"RGB "),
         icc(b"GRAY"),
         icc(b"Lab ", rXYZ=P3),
-        rgb_profile((0, 0, 0), (0, 0, 0), (0, 0, 0), gamma(1)),  # all is black
+        rgb_profile((0, 0, 0), (0, 0, 0), (0, 0, 0), gamma(1)),  # all colours are black
         rgb_profile(*P3_COLOURS, gamma(0)),
         P3.replace(b"RGB ", b"CMYK"),
     ],
@@ -387,10 +391,11 @@ def test_profile_with_multi_process_elements_is_ignored():
 
 
 def test_image_with_a_damaged_profile_is_read():
-    rng, image = np.random.default_rng(0), two_halves(size=(32, 32))
+    rng = np.random.default_rng(0)
+    image = two_halves(size=(32, 32))
     for profile in (P3, PRESS, LINEAR_GREY):
         mode = {b"RGB ": "RGB", b"CMYK": "CMYK", b"GRAY": "L"}[profile[16:20]]
-        data = encoded(image.convert(mode), "TIFF", icc_profile=profile)  # which has the profile as it is
+        data = encoded(image.convert(mode), "TIFF", icc_profile=profile)  # which contains the profile unchanged
         with Image.open(io.BytesIO(data)) as whole:
             whole.load()
         for _ in range(300):
@@ -408,7 +413,7 @@ def test_large_profile_in_a_png_is_converted():
     assert near(open_image(data).getpixel((8, 8)), SRGB_RED, 2)
 
 
-# Kinds of files that people have
+# Kinds of files
 
 
 def test_cmyk_and_ycck_jpegs_are_read():
@@ -465,8 +470,8 @@ def claiming(data, width, height):
         (lambda data: data[:-100], "HEIC|damaged"),
         (lambda data: claiming(data, 9000, 9000), "9000 x 9000"),
         (lambda data: claiming(data, 100_000, 100_000), "megapixels"),
-        (lambda data: claiming(data, 40, 40), "damaged"),  # less than there is
-        (lambda data: data.replace(b"hvc1", b"xxxx"), "HEIC"),  # a codec of next year
+        (lambda data: claiming(data, 40, 40), "damaged"),  # smaller than the image
+        (lambda data: data.replace(b"hvc1", b"xxxx"), "HEIC"),  # an unknown codec
     ],
 )
 def test_invalid_heic_is_refused(hurt, word):
@@ -479,7 +484,7 @@ def test_heic_starts_no_thread_and_is_optional(tmp_path):
     (tmp_path / "photo").write_bytes(encoded(two_halves(size=(600, 400)), "HEIF"))
     decode = PROGRAMS / "decode.py"
     photo = str(tmp_path / "photo")
-    alone = {"OPENBLAS_NUM_THREADS": "1"}  # numpy's own threads; the fork server has none of them either
+    alone = {"OPENBLAS_NUM_THREADS": "1"}  # because numpy starts threads; the fork server sets it as well
     assert python(decode, photo, env=alone).stdout == "(600, 400) 1\n"
     expected = "HEIC photos are not supported here. Save or share the photo as JPEG, and try again.\n"
     assert python(decode, photo, "pillow_heif").stdout == expected

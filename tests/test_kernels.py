@@ -1,4 +1,4 @@
-"""Forked kernels and the limit of their number, without a browser: real processes, real kernels."""
+"""Test forked kernels and the limit of their number, with real processes and kernels, but without a browser."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_forked_kernel_shares_the_classifier(folder, environment):
     said, shared, total, targets, parent, quiet = shown["lines"]
     assert (said, shared, quiet) == ("", "True", "1 False")
     assert float(total) == pytest.approx(1, abs=1e-3)
-    assert "'jupyter.widget'" in targets, "the page's widgets would not answer"
+    assert "'jupyter.widget'" in targets, "the page's widgets would not respond"
     assert parent == f"{shown['fork_server']} {folder / 'notebooks'}"
     assert not psutil.pid_exists(shown["fork_server"])
 
@@ -93,7 +93,7 @@ def test_export_that_fails_to_load_is_logged_once(folder, tmp_path):
     ],
 )
 def test_without_forking_kernels_are_plain_processes(folder, tmp_path, code, reason):
-    """A thread in the fork server, a failing import there, and a system without pidfds, such as macOS and Windows."""
+    """The fork server has a thread, an import fails there, or the system has no pidfds, as macOS and Windows."""
     only_fork_server = (
         "import sys\nif 'PIL' not in sys.modules and any('fork_server' in a for a in sys.orig_argv):\n    "
     )
@@ -136,8 +136,11 @@ def test_only_the_ipykernel_of_this_python_is_forked():
     ("files", "expected"),
     [
         ({}, 2048),
-        ({"cgroup": "0::/\n", "memory.max": "536870912\n"}, 512),  # a container's own view, version 2
-        ({"cgroup": "0::/app/web.1\n", "memory.max": "max\n", "app/memory.max": "268435456\n"}, 256),  # a group above
+        ({"cgroup": "0::/\n", "memory.max": "536870912\n"}, 512),  # as seen in a container, version 2
+        (
+            {"cgroup": "0::/app/web.1\n", "memory.max": "max\n", "app/memory.max": "268435456\n"},
+            256,
+        ),  # a parent group
         ({"cgroup": "0::/\n", "memory.max": "max\n"}, 2048),
         ({"cgroup": "7:cpu:/x\n4:memory:/lxc/dyno\n", "memory/memory.limit_in_bytes": "536870912\n"}, 512),  # version 1
         ({"cgroup": "4:memory:/\n", "memory/memory.limit_in_bytes": "9223372036854771712\n"}, 2048),  # no limit

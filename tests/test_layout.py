@@ -1,4 +1,4 @@
-"""Labels of images in every kind of source, and updates of a dataset when its source changes."""
+"""Test layout.py: labels of images in every kind of source, and updates of a dataset when its source changes."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ def dataset(folder):
     return {"/".join(filter(None, key)): len(files) for key, files in find_photos(folder).items()}
 
 
-# The files of a source, the labels that they have ("split/label" where there is a split), and what is said.
+# {case: (the files of a source, the number of photos by "label" or "split/label", what is printed as left out)}
 LAYOUTS = {
     "deeper folders belong to the label": (["cat/1.jpg", "cat/more/2.jpg", "cat/a/b/3.jpg", "dog/4.jpg"],
         {"cat": 3, "dog": 1}, ""),
@@ -81,7 +81,7 @@ def test_labels_of_layouts(tmp_path, capsys, files, labels, said, make):
 
 
 def test_empty_folders_and_datasets_are_counted(tmp_path, capsys):
-    """So that a label without images is noticed."""
+    """The count shows that a label has no images."""
     source = fill(tmp_path / "mine", ["cat/1.jpg", "dog/2.jpg"])
     (source / "owl").mkdir()
     gather_from(fill(tmp_path / "other", ["cat/1.jpg", "dog/2.jpg"]), source / "made")
@@ -98,7 +98,8 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
     (source / "dog/nowhere.jpg").symlink_to(tmp_path / "nothing.jpg")
     (source / "dog/circle").symlink_to(source)
     (tmp_path / "elsewhere/self").symlink_to(tmp_path / "elsewhere/self")
-    found, left_out = {"cat": [], "dog": []}, Counter()
+    found = {"cat": [], "dog": []}
+    left_out = Counter()
     for link in read_source(source, left_out):
         found[link.label].append(link.url)
     assert found == {
@@ -188,7 +189,8 @@ def test_damaged_list_says_which_line(tmp_path, line):
 
 def doubles(tmp_path, kind):
     """Return a source that contains one image three times: twice for heart, once for star."""
-    same, files = icon("heart", 1), ["heart/a.jpg", "heart/b.jpg", "star/c.jpg", "star/d.jpg"]
+    same = icon("heart", 1)
+    files = ["heart/a.jpg", "heart/b.jpg", "star/c.jpg", "star/d.jpg"]
     folder = fill(tmp_path / "mine", files)
     for file in files[:3]:
         (folder / file).write_bytes(same)
@@ -214,7 +216,7 @@ def test_first_of_identical_images_is_kept(tmp_path, capsys, kind):
             source = doubles(tmp_path, kind)
         assert gather_from(source, tmp_path / "out", allow_hosts=[host.netloc]) == {"heart": 1, "star": 1}
     kept, *others = [row for row in Manifest(tmp_path / "out").rows if row["url"] and row["sha256"]][:3]
-    if kind != "list":  # where it is the first that arrives
+    if kind != "list":  # where the first that arrives is kept
         assert kept["decision"] == "kept"
         for row in others:
             assert row["decision"] == "refused" and row["reason"] == f"The same image as {kept['url']} (heart)."
@@ -249,16 +251,19 @@ def test_corrected_label_moves_the_photo(tmp_path):
             return gather_from(source, out, allow_hosts=[host.netloc])
 
         assert go(_1="star", _2="star", _3="heart", _4="heart") == {"star": 2, "heart": 2}
-        assert go(_1="star", _2="heart", _3="heart", _4="heart") == {"star": 1, "heart": 3}  # put right
+        assert go(_1="star", _2="heart", _3="heart", _4="heart") == {"star": 1, "heart": 3}  # a corrected label
         assert dataset(out) == {"star": 1, "heart": 3}
-        assert go(_1="star", _2="heart") == {"star": 1, "heart": 1}  # lines taken out
+        assert go(_1="star", _2="heart") == {"star": 1, "heart": 1}  # removed lines
         assert dataset(out) == {"star": 1, "heart": 1} and len(list((out / ".excluded/heart").iterdir())) == 2
-        assert go(_3="heart", _4="bell", _2="heart") == {"heart": 2, "bell": 1}  # back, one of them put right
+        assert go(_3="heart", _4="bell", _2="heart") == {
+            "heart": 2,
+            "bell": 1,
+        }  # added again, one corrected
         assert dataset(out) == {"heart": 2, "bell": 1}  # the label star is gone
         before = Manifest(out).path.read_bytes()
         assert go(_3="heart", _4="bell", _2="heart") == {"heart": 2, "bell": 1}
         assert Manifest(out).path.read_bytes() == before and max(host.asked.values()) == 1  # nothing is fetched again
-        # one address under two labels: the first counts, and when that line goes, the other does
+        # one address under two labels: the first counts, until its line is removed
         text = f"url,label\n{host.address}/photo/star/2,heart\n{host.address}/photo/star/2,bell\n"
         source.write_text(text)
         assert gather_from(source, out, allow_hosts=[host.netloc]) == {"heart": 1, "bell": 0}
@@ -273,10 +278,14 @@ def test_corrected_label_moves_the_photo(tmp_path):
 def test_changed_folder_updates_the_dataset(tmp_path):
     source = fill(tmp_path / "mine", ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg", "owl/5.jpg"])
     out = tmp_path / "out"
-    go = lambda: (gather_from(source, out), dataset(out))[1]  # noqa: E731
+
+    def go():
+        gather_from(source, out)
+        return dataset(out)
+
     assert go() == {"cat": 2, "dog": 2, "owl": 1}
-    (source / "owl").rename(tmp_path / "owl")  # a label is taken out
-    (source / "cat/2.jpg").rename(source / "dog/2.jpg")  # a label is put right
+    (source / "owl").rename(tmp_path / "owl")  # a label is removed
+    (source / "cat/2.jpg").rename(source / "dog/2.jpg")  # a label is corrected
     (source / "dog/4.jpg").rename(source / "dog/four.jpg")  # a file gets another name
     (source / "dog/3.jpg").unlink()
     assert go() == {"cat": 1, "dog": 2}
@@ -284,12 +293,12 @@ def test_changed_folder_updates_the_dataset(tmp_path):
         ".excluded/owl", ".excluded/cat", ".excluded/dog"}  # fmt: skip
     (tmp_path / "owl").rename(source / "owl")
     assert go() == {"cat": 1, "dog": 2, "owl": 1} == go()
-    # a file that holds another picture now: the old photo goes
+    # a file contains another image: the old photo is excluded
     before = photo_of(out, "cat/1.jpg"), sorted((out / "cat").iterdir())
     (source / "cat/1.jpg").write_bytes(icon("bell", 77))
     assert go() == {"cat": 1, "dog": 2, "owl": 1}
     assert photo_of(out, "cat/1.jpg") == before[0] and sorted((out / "cat").iterdir()) != before[1]
-    # the first of two that are the same goes: the second takes its place
+    # the first of two identical images is removed: the second replaces it
     (source / "owl/same.jpg").write_bytes((source / "owl/5.jpg").read_bytes())
     assert go()["owl"] == 1 and photo_of(out, "owl/same.jpg")[0] == "refused"
     (source / "owl/5.jpg").unlink()
@@ -297,7 +306,8 @@ def test_changed_folder_updates_the_dataset(tmp_path):
 
 
 def test_source_that_gains_or_loses_a_split(tmp_path):
-    source, out = fill(tmp_path / "mine", ["cat/1.jpg", "dog/2.jpg"]), tmp_path / "out"
+    source = fill(tmp_path / "mine", ["cat/1.jpg", "dog/2.jpg"])
+    out = tmp_path / "out"
     gather_from(source, out)
     for side in ("train", "valid"):
         fill(source, [f"{side}/cat/1.jpg", f"{side}/dog/2.jpg"])
@@ -326,14 +336,14 @@ def test_decisions_of_cleaning_survive_gathering(tmp_path):
     (excluded,) = exclude(out, [second])
     assert moved == out / "dog" / first.name and excluded == out / ".excluded/cat" / second.name
     for _ in range(2):
-        assert gather_from(source, out) == {"cat": 3, "dog": 4}  # of the source's cats, three are left
+        assert gather_from(source, out) == {"cat": 3, "dog": 4}  # three of the source's cats are kept
         assert dataset(out) == {"cat": 2, "dog": 5} and excluded.exists() and moved.exists()
     assert [photo_of(out, url) for url in urls] == [("kept", "dog"), ("excluded", "cat"), ("kept", "cat")]
-    # the same pictures by another name: what was excluded does not come in by a back door
+    # the same image under another file name stays excluded
     (source / "cat" / Path(urls[1]).name).rename(source / "cat/other.jpg")
     gather_from(source, out)
     assert dataset(out) == {"cat": 2, "dog": 5}
-    # what leaves the source goes, wherever cleaning has moved it; and comes back there
+    # a photo that is removed from the source is excluded, wherever cleaning has moved it; it returns to that place
     (source / "cat" / Path(urls[0]).name).rename(tmp_path / "kept.jpg")
     gather_from(source, out)
     assert dataset(out) == {"cat": 2, "dog": 4}
@@ -343,7 +353,7 @@ def test_decisions_of_cleaning_survive_gathering(tmp_path):
     assert restore(out, [excluded]) == [second]
     gather_from(source, out)
     assert dataset(out) == {"cat": 3, "dog": 5} and photo_of(out, "cat/other.jpg") == ("kept", "cat")
-    # another picture in place of the one that got another label: nobody has judged that one
+    # another image replaces the relabelled one: it has the label of its folder
     (source / "cat" / Path(urls[0]).name).write_bytes(icon("bell", 1))
     assert gather_from(source, out) == {"cat": 4, "dog": 4} == dataset(out)
     assert photo_of(out, urls[0]) == ("kept", "cat")
@@ -381,15 +391,15 @@ def test_each_source_has_its_own_dataset(tmp_path, monkeypatch, capsys):
         "pets": {"photos/pets"},
         "pets.zip": {"photos/pets.zip"},
         "other/pets": {"photos/pets (2)"},
-        "photos/mine": {"photos/mine (2)"},  # a folder of one's own that lies there
+        "photos/mine": {"photos/mine (2)"},  # because that folder exists
         "x/search": {"photos/search (2)"},
         "./other/../pets/": {"photos/pets"},
     }
     assert dataset_of("sample") == Path("photos/sample") and dataset_of("search") == Path("photos/search")
-    assert dataset_of("photos/pets") == Path("photos/pets")  # it is one
+    assert dataset_of("photos/pets") == Path("photos/pets")  # it is a dataset
     assert in_place("photos/pets") == {"cat": 1, "dog": 1}
     capsys.readouterr()
-    assert gather_from("other/pets", "photos/pets") == {"cat": 1, "dog": 1}  # asked for, and said
+    assert gather_from("other/pets", "photos/pets") == {"cat": 1, "dog": 1}  # as requested, with a warning
     said = capsys.readouterr().out.replace("~", str(Path.home()))
     assert f"photos/pets also holds 2 photos from {pets.resolve()}" in said
     gather_from("pets", "photos/pets")
@@ -408,7 +418,7 @@ def test_photos_added_by_hand_are_normalized(tmp_path, capsys):
     Image.new("RGB", (900, 600), "navy").save(out / "cat/added.jpg", exif=exif)
     (out / "cat/deep").mkdir()
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(out / "cat/deep/clear.png")
-    (out / "dog/plain.jpg").write_bytes(icon("star", 5))  # nothing is to be done to it
+    (out / "dog/plain.jpg").write_bytes(icon("star", 5))  # it is normalized already
     (out / "dog/broken.jpg").write_bytes(b"<html>")
     before = {path: path.read_bytes() for path in (out / "dog").iterdir()}
     assert in_place(out) == {"cat": 3, "dog": 3}
@@ -422,7 +432,8 @@ def test_photos_added_by_hand_are_normalized(tmp_path, capsys):
 
 def test_manifest_of_an_earlier_version_is_read(tmp_path):
     """In that version the label was the folder name, and rows had no origin and no given label, but unused columns."""
-    source, out = fill(tmp_path / "mine", ["cat/1.jpg", "cat/more/2.jpg", "dog/3.jpg"]), tmp_path / "out"
+    source = fill(tmp_path / "mine", ["cat/1.jpg", "cat/more/2.jpg", "dog/3.jpg"])
+    out = tmp_path / "out"
     gather_from(source, out)
     (out / "more").mkdir()
     rows = Manifest(out).rows
@@ -442,7 +453,8 @@ def test_manifest_of_an_earlier_version_is_read(tmp_path):
 
 
 def test_forgotten_address_is_refused_from_any_source(tmp_path):
-    source, out = fill(tmp_path / "mine", ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg"]), tmp_path / "out"
+    source = fill(tmp_path / "mine", ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg"])
+    out = tmp_path / "out"
     gather_from(source, out)
     assert len(forget("mine/cat/1.jpg", out)) == 1
     (source / "cat/1.jpg").rename(source / "cat/again.jpg")

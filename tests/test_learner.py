@@ -1,4 +1,4 @@
-"""learner.py: any fastai export predicts the same as with fastai, or is refused with a sentence."""
+"""Test learner.py: any fastai export predicts the same as with fastai, or is refused with a sentence."""
 
 import pickle
 import sys
@@ -21,7 +21,8 @@ CROP = fv.Resize(32)
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Return sixteen images of noise, labelled cat or dog."""
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
     for i in range(16):
         Image.fromarray(rng.integers(0, 256, (40, 56, 3), np.uint8)).save(
             folder / f"{'cat' if i % 2 else 'dog'}_{i}.png"
@@ -275,7 +276,7 @@ def test_finish_export_refuses_before_measuring(photos, tmp_path):
     learn.export(tmp_path / "export.pkl.part")
     with pytest.raises(ExportError, match="any number of labels"):
         finish_export(learn, tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["export.pkl.part"]  # and it is not lost
+    assert [file.name for file in tmp_path.iterdir()] == ["export.pkl.part"]  # the pickle is kept
 
 
 def test_predictions_are_checked_against_fastai(photos, tmp_path):
@@ -343,7 +344,7 @@ def test_labelling_functions_are_not_needed(photos, tmp_path, gone):
     learn = learner(photos, getters=[fv.noop, module.label])
     path = export(learn, tmp_path)
     away()
-    with pytest.raises((ImportError, UnboundLocalError)):  # what fastai itself makes of it
+    with pytest.raises((ImportError, UnboundLocalError)):  # the errors of fastai itself
         fv.load_learner(path)
     assert_same_as_fastai(open_pickle(path), learn, photos)
     compile_export(path)

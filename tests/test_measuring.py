@@ -108,7 +108,8 @@ def test_suspicious_photos_are_shown_with_their_prediction(photos):
 def test_learning_curve_shows_whether_photos_help(folds):
     """With a hundred clusters more photos help. With two overlapping clusters in one dimension they do not."""
     subjects = synthetic([4] * 100, spread=0.2, size=150)
-    subjects.targets, subjects.labels = subjects.targets % 2, ("even", "odd")
+    subjects.targets = subjects.targets % 2
+    subjects.labels = ("even", "odd")
     steep = learning_curve(subjects, folds)
     assert steep["interval"][0] > 0 and steep["expected"] < steep["points"][2]["rate"] < steep["points"][0]["rate"]
     flat = synthetic([300, 300], spread=1, size=1)
@@ -150,7 +151,8 @@ def test_rejects_learning_curve_without_validation_photos():
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Write ten red and ten blue images."""
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
     for label, channel in (("red", 0), ("blue", 2)):
         (folder / label).mkdir()
         for i in range(10):
@@ -260,7 +262,7 @@ def test_test_figure_is_added_to_the_card(site, tmp_path):
 
 
 def test_ood_detector_keeps_to_its_size():
-    """Only the first layer has the lengths of its features, and they count, too."""
+    """Only the first layer has the lengths of its features, which are included in the size."""
     layers = [torch.randn(2000, 512), torch.randn(2000, 2048)]  # as many photos as are kept at most
     found = _summarize(layers)
     assert [sorted(layer) for layer in found] == [["lengths", "photos", "projection"], ["photos", "projection"]]

@@ -40,7 +40,9 @@ def recorder(header=b"", family=socket.AF_INET):
     with kind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), Recorder) as server:
         host, server.port = server.server_address[:2]
         server.netloc = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
-        server.header, server.targets, server.hosts = header, [], []
+        server.header = header
+        server.targets = []
+        server.hosts = []
         server.allowed = [f"{host}:{server.port}", f"localhost:{server.port}"]
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield server
@@ -83,7 +85,7 @@ def test_request_has_the_path_of_the_address(path, target):
     ("location", "target"),
     [
         ("/bär;a=b.jpg?ö".encode(), "/b%C3%A4r;a=b.jpg?%C3%B6"),
-        ("/bär.jpg".encode("latin-1"), "/b%E4r.jpg"),  # the bytes that this host knows its file by
+        ("/bär.jpg".encode("latin-1"), "/b%E4r.jpg"),  # the bytes with which the host names its file
         (b"/b%C3%A4r.jpg", "/b%C3%A4r.jpg"),
         (b"new.jpg", "/folder/new.jpg"),
         (b"../new.jpg;v=2#top", "/new.jpg;v=2"),
@@ -169,7 +171,7 @@ def test_public_addresses_are_public():
 
 
 def test_host_with_a_private_and_a_public_address_is_refused(monkeypatch):
-    """As in a DNS rebinding attack. The name is resolved once, so that the checked address is used."""
+    """As in a DNS rebinding attack. The name is resolved once, and the checked address is used."""
     asked = []
 
     def resolve(host, port, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""The notebooks: the chapters run, the modules match them, the cells are short, and the outputs are clean."""
+"""Test the notebooks: the chapters run, the modules match them, the cells are short, and the outputs are clean."""
 
 import ast
 import re

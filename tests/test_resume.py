@@ -9,7 +9,7 @@ from icon_classifier.training.resume import Resume
 
 
 class MixedPrecisionOnCPU(MixedPrecision):
-    """fastai's callback with bfloat16 and a scale of the loss that grows every three steps; its own needs a GPU."""
+    """fastai's callback with bfloat16 and a loss scale that grows every three steps; the original needs a GPU."""
 
     def before_fit(self):
         self.autocast = torch.autocast("cpu", dtype=torch.bfloat16)

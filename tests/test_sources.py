@@ -1,4 +1,4 @@
-"""The sources that need no search engine, the folder names of labels, and the manifest."""
+"""Test the sources that need no search engine, the folder names of labels, and the manifest."""
 
 import csv
 import io
@@ -75,12 +75,12 @@ def test_zip_with_wrong_size_or_password(tmp_path, monkeypatch):
         archive.writestr("star/ok.jpg", icon("star", 1))
     raw = bytearray((tmp_path / "a.zip").read_bytes())
     start = raw.rindex(b"PK\x01\x02")
-    raw[start + 8] |= 1  # the last one claims to be encrypted
+    raw[start + 8] |= 1  # the last file is marked as encrypted
     (tmp_path / "a.zip").write_bytes(raw)
     assert gather_from(tmp_path / "a.zip", tmp_path / "out") == {"heart": 0, "star": 0}
     reasons = {row["url"].rsplit("/", 1)[1]: row["reason"] for row in Manifest(tmp_path / "out").rows}
     assert "larger than 1 MB" in reasons["bomb.jpg"] and "cannot be unpacked" in reasons["ok.jpg"]
-    assert len(reasons) == 2  # what claims to lie above is not taken
+    assert len(reasons) == 2  # paths outside the archive are ignored
     assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "out"}
 
 
@@ -117,7 +117,7 @@ def test_csv_without_labels_and_folder_of_csvs(tmp_path):
 
 
 def test_manifest_is_a_valid_list(tmp_path):
-    """So that a dataset can be passed on without its photos."""
+    """A dataset can be passed on as its manifest, without the photos."""
     with photos() as host:
         (tmp_path / "heart.txt").write_text("".join(f"{host.address}/photo/heart/{i}\n" for i in range(4)))
         gather_from(tmp_path / "heart.txt", tmp_path / "mine", allow_hosts=[host.netloc])
@@ -128,9 +128,9 @@ def test_manifest_is_a_valid_list(tmp_path):
 
 
 def img2dataset(folder, images, kind, suffix="jpg"):
-    """Write `images` as img2dataset 1.4x does: shards, a jpg and a json a picture, and the caption as txt.
+    """Write `images` as img2dataset 1.4x does: shards, with a jpg, a json and a txt (the caption) per image.
 
-    What failed has no files; it is in the shard's parquet only. A label may be None, or bytes for the whole JSON.
+    Image 4 has no files, as if its download had failed. A label may be None, or bytes for the whole JSON.
     """
     for number, (label, body) in enumerate(images):
         shard, key = f"{number // 3:05}", f"{number // 3:05}{number % 3:04}"
@@ -158,7 +158,7 @@ def img2dataset(folder, images, kind, suffix="jpg"):
 
 
 def saved(name, number, suffix):
-    """The sample's drawing `number` of `name` as a file of that kind."""
+    """Return a file of that kind of the drawing `number` of the label `name`."""
     if suffix == "jpg":
         return icon(name, number)
     file = io.BytesIO()
@@ -185,7 +185,7 @@ def test_damaged_items_of_img2dataset_are_left_out(tmp_path, capsys, kind):
         (tmp_path / "million/00001/000010002.json").unlink()
         said = "2 whose JSON cannot be read, 1 without JSON, 1 without a caption"
     else:
-        tar = tmp_path / "million/00002.tar"  # the last picture's; here the picture itself is cut off
+        tar = tmp_path / "million/00002.tar"  # of the last image, which is cut off
         tar.write_bytes(tar.read_bytes()[:700])
         said = "2 whose JSON cannot be read, 1 incomplete tar, 1 without JSON, 1 without a caption"
     counts = gather_from(tmp_path / "million", tmp_path / "out")
@@ -251,7 +251,7 @@ def test_labels_have_different_folders():
     folders = folder_names(labels)
     assert list(folders) == labels and len({folder.casefold() for folder in folders.values()}) == len(labels)
     assert folders["drake"] == "drake (2)"
-    # whatever is asked for later, a name keeps its folder
+    # a label keeps its folder
     assert folder_names(["drake", "Drake"], known=folders) == {"drake": "drake (2)", "Drake": "Drake"}
 
 

@@ -1,4 +1,4 @@
-"""dataset/split.py: duplicates stay on one side, every label is on both, and added photos move none back."""
+"""Test dataset/split.py: duplicates stay on one side, every label is on both, and added photos move none back."""
 
 import re
 from collections import Counter

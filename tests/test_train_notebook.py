@@ -42,7 +42,7 @@ def sides(text):
 
 
 def test_finds_each_kind_of_planted_fault(site):
-    """The sample comes as scraped; the notebook says how much it found, and whether the review lowered the error."""
+    """The sample is as scraped. The notebook prints how much it found, and whether the review lowered the error."""
     said = printed(site / "train.ipynb")
     with open(site / "photos/sample/planted.csv") as file:
         total = Counter(row["kind"] for row in csv.DictReader(file))
@@ -65,7 +65,7 @@ def test_error_on_the_sample(site):
     error = card["figures"]["error"]
     assert error["rate"] <= 0.05 and error["photos"] == 180
     assert card["labels"] == ["bell", "heart", "star"] and card["figures"]["photos"]["valid"] == 180
-    assert 440 <= card["figures"]["photos"]["train"] <= 465  # 450, and what the review did not find
+    assert 440 <= card["figures"]["photos"]["train"] <= 465  # 450, and the faults that the review did not find
     files = ["card.json", "confusion_matrix.png", "export.onnx", "export.pkl", "model_card.md", "site", "site.html"]
     assert sorted(file.name for file in (site / "export").iterdir()) == files
     for fact in facts(Card.read(site / "export/card.json")):
@@ -83,13 +83,30 @@ def test_notebook_shows_the_lessons_calls_and_images(site):
     assert len(images) >= 4  # contact sheet, batch, confusion matrix, top losses
 
 
+def mark_in_cleaner(sources):
+    """Return the sources of the notebook's cells with a cell that marks two photos in the cleaner.
+
+    The network has no pretrained weights, because there may be no network; everything else is as with ImageNet's.
+    """
+    sources = [source.replace("pretrained=pretrained, **", "pretrained=False, **") for source in sources]
+    learner = next(i for i, source in enumerate(sources) if "vision_learner(dls" in source)
+    sources[learner] += "\nlearn.freeze()"
+    apply = next(i for i, source in enumerate(sources) if "cleaner.change()" in source)
+    mark = (
+        "first, second = [box.children[1] for box in cleaner.widget.children[2].children[:2]]\n"
+        "first.value, second.value = '<Delete>', 'star'\nprint('marked', *cleaner.fns[:2], sep='|')"
+    )
+    return [*sources[:apply], mark, *sources[apply:]]
+
+
 def test_choices_in_the_cleaner_are_applied_to_the_dataset(site, tmp_path, execute_here, capsys):
     """The random split, fine_tune, and marks made in the cleaner, which the next cell applies; nothing is deleted.
 
     Training reads the dataset that the folder was gathered into. The folder itself stays as it was, and gathering it
     again undoes no choice.
     """
-    mine, photos = tmp_path / "my photos", tmp_path / "photos/my photos"
+    mine = tmp_path / "my photos"
+    photos = tmp_path / "photos/my photos"
     for name in ("heart", "star"):
         (mine / name).mkdir(parents=True)
         for file in sorted((site / f"photos/sample/train/{name}").iterdir())[:20]:
@@ -97,21 +114,8 @@ def test_choices_in_the_cleaner_are_applied_to_the_dataset(site, tmp_path, execu
     (mine / "heart/broken.jpg").write_bytes(b"<html>not found</html>")
     before = {path: path.is_file() and path.read_bytes() for path in mine.rglob("*")}
 
-    def edit(sources):
-        """Make the weights here, because there may be no network; everything else is as with ImageNet's."""
-        sources = [source.replace("pretrained=pretrained, **", "pretrained=False, **") for source in sources]
-        learner = next(i for i, source in enumerate(sources) if "vision_learner(dls" in source)
-        sources[learner] += "\nlearn.freeze()"
-        apply = next(i for i, source in enumerate(sources) if "cleaner.change()" in source)
-        mark = (
-            "first, second = [box.children[1] for box in cleaner.widget.children[2].children[:2]]\n"
-            "first.value, second.value = '<Delete>', 'star'\nprint('marked', *cleaner.fns[:2], sep='|')"
-        )
-        return [*sources[:apply], mark, *sources[apply:]]
-
-    execute_here(
-        edit, source="folder", photos=str(mine), size=32, epochs=1, batch_size=8, pretrained=True
-    )  # fmt: skip
+    settings = dict(source="folder", photos=str(mine), size=32, epochs=1, batch_size=8, pretrained=True)
+    execute_here(mark_in_cleaner, **settings)
 
     text = capsys.readouterr().out
     assert 'heart: 20 photos, 21 links; 1 x "This is not an image in a supported format' in text
@@ -131,7 +135,7 @@ def test_choices_in_the_cleaner_are_applied_to_the_dataset(site, tmp_path, execu
 def test_few_photos_train_in_smaller_batches(tmp_path, execute_here, capsys, number):
     """Fewer photos than the batch size of 64; batch normalization needs two photos per batch.
 
-    The test folder holds one of the training photos too, which does not count.
+    The test folder also contains a training photo, which is not counted.
     """
     for name in ("heart", "star"):
         for folder, numbers in (("few", range(number)), ("test", range(number - 1, number + 3))):
@@ -165,7 +169,7 @@ def test_label_without_validation_photos_is_named():
 
 
 def turned(rng):
-    """Like a phone's upright photo: the pixels are rotated, and EXIF says so."""
+    """Return a photo as an upright phone stores it: the pixels are rotated, and EXIF gives the rotation."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return gradient(rng, "RGB", (96, 72)), dict(format="JPEG", quality=95, exif=exif)
@@ -187,17 +191,17 @@ def display_p3(rng):
 
 
 def large(rng):
-    """Larger than what is kept of it."""
+    """Return a photo that is larger than what gathering keeps."""
     return gradient(rng, "RGB", (1600, 1200)), dict(format="JPEG", quality=95)
 
 
 def gradient(rng, mode, size):
-    """Smooth, for JPEG's error is small then; colourful, and unlike when turned."""
+    """Return an image that is smooth, so that the error of JPEG is small, colourful, and different when rotated."""
     corners = np.array([[rng.sample((20, 90, 230), len(mode)) for _ in "ab"] for _ in "cd"], np.uint8)
     return Image.fromarray(corners.squeeze()).resize(size, Image.Resampling.BILINEAR)
 
 
-# Colours with the primaries of Display P3 and sRGB's curve, as a profile (ICC.1:2010), made here for it has no file.
+# An ICC profile with the primaries of Display P3 and the curve of sRGB (ICC.1:2010).
 def p3_profile():
     def number(value):
         return struct.pack(">i", round(value * 65536))
@@ -216,7 +220,9 @@ def p3_profile():
         b"bXYZ": xyz(0.1571, 0.0666, 0.7841),
         **{tag: curve for tag in (b"rTRC", b"gTRC", b"bTRC")},
     }
-    table, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    table = struct.pack(">I", len(tags))
+    body = b""
+    start = 132 + 12 * len(tags)
     for tag, data in tags.items():
         table += tag + struct.pack(">II", start + len(body), len(data))
         body += data + bytes(-len(data) % 4)
@@ -270,12 +276,12 @@ def test_training_and_page_get_the_same_pixels(tmp_path, kind):
     files = learn.dls.valid_ds.items
     batches = np.concatenate([images.cpu().numpy() for images, _ in learn.dls.valid])
     rows = {row["file"]: row["url"] for row in Manifest(photos).rows}
-    rule = preprocessing_of(learn.dls)
+    preprocessing = preprocessing_of(learn.dls)
     for file, seen in zip(files, batches, strict=True):
         original = tmp_path / rows[Path(file).relative_to(photos).as_posix()]
-        served = prepare(open_image(original.read_bytes()), rule)
+        served = prepare(open_image(original.read_bytes()), preprocessing)
         difference = np.abs(seen - served)
-        # JPEG's error, measured: 0.1 to 0.7 levels of 255 on average, 7 at most
+        # The measured error of JPEG: 0.1 to 0.7 levels of 255 on average, 7 at most
         assert difference.mean() * 255 < 2 and np.quantile(difference, 0.99) * 255 < 8
         raw = next(iter(learn.dls.test_dl([original])))[0][0].cpu().numpy()  # as fastai opens the original
         unlike = np.abs(raw - served).mean() * 255

@@ -1,4 +1,4 @@
-"""page.py without a browser: handling of all messages, and escaping of file names."""
+"""Test page.py without a browser: handling of all messages, and escaping of file names."""
 
 import io
 import random
@@ -77,7 +77,8 @@ def read(page):
 
 
 def test_damaged_files_are_refused_and_the_page_goes_on(page, good):
-    said, memory = [], []
+    said = []
+    memory = []
     for number, content in enumerate(bad_files()):
         give(page, content, name=f"{number}{MARKUP}.png")
         said += read(page)
@@ -87,7 +88,7 @@ def test_damaged_files_are_refused_and_the_page_goes_on(page, good):
             memory.append(psutil.Process().memory_info().rss)
     assert len(said) == 500 and not [words for words in said if SERVER_ERROR in words or MARKUP in words]
     problems = [words.partition('icon-problem">')[2] for words in said]
-    assert sum(map(bool, problems)) > 350  # some scrambled ones are pictures all the same
+    assert sum(map(bool, problems)) > 350  # some scrambled files are still images
     assert sum("Prediction: " in words for words in said) == 500 - sum(map(bool, problems))
     for kind in ("is empty", "HEIC", "not an image", "damaged", "megapixels"):
         assert any(kind in words for words in problems), kind
@@ -125,7 +126,7 @@ def test_no_heatmap_is_offered_without_preprocessing(page, site, good, tmp_path)
     give(page, good)
     assert page.look.layout.display == ""
     shutil.copy(site / "export/export.pkl", tmp_path)
-    card = Card.read(site / "export/card.json")  # as of a pickle that could not be compiled
+    card = Card.read(site / "export/card.json")  # as for a pickle that cannot be compiled
     replace(card, onnx=None, preprocessing=None).write(tmp_path / "card.json")
     page = IconPage(tmp_path / "export.pkl")
     give(page, good)

@@ -1,7 +1,8 @@
-"""The page as the lesson has it: in a Jupyter server that runs already; and several pages in a folder."""
+"""Test the page in a Jupyter server that runs already, folders of several pages, and other notebooks as pages."""
 
 import re
 import shutil
+import time
 
 import nbformat
 from playwright.sync_api import expect
@@ -28,7 +29,8 @@ def test_folder_of_pages_is_listed_without_hidden_notebooks(browser, site, drawi
     shutil.copy(tmp_path / "notebooks/icon_classifier.ipynb", tmp_path / "notebooks/second.ipynb")
     line = "voila notebooks --port=$PORT --no-browser"
     with serve(tmp_path, ".venv-page", line, ready="healthz") as address, browser.new_context() as context:
-        page, asked = context.new_page(), []
+        page = context.new_page()
+        asked = []
         complaints = complaints_of(page)
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
@@ -58,8 +60,8 @@ def test_folder_of_pages_is_listed_without_hidden_notebooks(browser, site, drawi
         expect(prediction(page)).to_contain_text("Prediction: star")
 
 
-def page_of(folder, name, cells):
-    """Write a notebook of a heading and these cells into `folder`; the line that serves it there."""
+def write_page(folder, name, cells):
+    """Write a notebook that has a heading and `cells` into `folder`; return the command that serves it there."""
     notebook = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_markdown_cell("# Mine\n\nIt holds that $x^2 > 0$."),
@@ -72,7 +74,7 @@ def page_of(folder, name, cells):
 
 
 def test_any_notebook_is_rendered_as_a_page(browser, tmp_path):
-    """What cells say is shown as Voila shows it: formulas too, for which alone MathJax is loaded."""
+    """The output of cells is shown as in Voila, formulas included, for which MathJax is loaded."""
     cells = [
         "print('said')",
         "from IPython.display import HTML, display\ndisplay(HTML('<table><tr><td>a cell</td></tr></table>'))",
@@ -80,7 +82,7 @@ def test_any_notebook_is_rendered_as_a_page(browser, tmp_path):
         "VBox([Label('of $y_1$'), FileUpload(), Button(description='Classify Icon')])",
         "1 / 0",
     ]
-    line = page_of(tmp_path, "mine", cells)
+    line = write_page(tmp_path, "mine", cells)
     with serve(tmp_path, ".venv-page", line) as address, browser.new_context(color_scheme="dark") as context:
         page = context.new_page()
         complaints = complaints_of(page)
@@ -97,7 +99,7 @@ def test_any_notebook_is_rendered_as_a_page(browser, tmp_path):
 
 def test_broken_widget_does_not_hide_the_page(browser, tmp_path):
     broken = "from ipywidgets import Text\ntext = Text()\ntext._view_name = 'Unheard'\ntext"
-    line = page_of(tmp_path, "broken", [broken, "print('done')"])
+    line = write_page(tmp_path, "broken", [broken, "print('done')"])
     with serve(tmp_path, ".venv", line) as address, browser.new_context() as context:
         page = context.new_page()
         page.goto(address, wait_until="commit")
@@ -106,19 +108,20 @@ def test_broken_widget_does_not_hide_the_page(browser, tmp_path):
 
 
 def test_slow_page_shows_a_notice_and_keeps_its_kernel(browser, tmp_path):
-    """And its kernel is kept, though no page can have connected yet; but not for a visitor who has left."""
-    wait = "import os, time\ntime.sleep(3600 if os.environ['QUERY_STRING'] else 12)"
-    line = page_of(tmp_path, "slow", [wait, "print('done')"])
+    """No page connects before the cells have run. The kernel is ended only if the visitor has left."""
+    wait = "import os, time\nwhile os.environ['QUERY_STRING'] or not os.path.exists('go'): time.sleep(0.1)"
+    line = write_page(tmp_path, "slow", [wait, "print('done')"])
     line += " --VoilaConfiguration.http_keep_alive_timeout=1"
     line += " --VisitorKernelManager.connect_timeout=6 --MappingKernelManager.cull_interval=1"
     with serve(tmp_path, ".venv-page", line) as address:
         with browser.new_context() as context:
             page = context.new_page()
             page.goto(address, wait_until="commit")
-            expect(page.get_by_text("One moment")).to_be_visible()
             expect(page.get_by_text("This takes longer than usual")).to_be_visible()
+            time.sleep(8)  # longer than connect_timeout
+            (tmp_path / "notebooks/go").touch()
             expect(page.get_by_text("done")).to_be_visible()
             expect(page.get_by_text("This takes longer than usual")).to_have_count(0)
-            page.goto(f"{address}?for an hour", wait_until="commit")
-            expect(page.get_by_text("One moment")).to_be_visible()
-        assert until(lambda: health(address)["visitors"] == 0, 30)
+            page.goto(f"{address}?for-ever", wait_until="commit")
+            expect(page.get_by_text("This takes longer than usual")).to_be_visible()
+        assert until(lambda: health(address)["visitors"] == 0, 120)

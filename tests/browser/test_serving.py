@@ -93,7 +93,8 @@ def test_kernel_ends_with_its_page(browser, address, server, site):
 
 def test_page_requests_no_other_host_and_keeps_to_the_csp(browser, address, site):
     with browser.new_context() as context:
-        page, asked = context.new_page(), []
+        page = context.new_page()
+        asked = []
         complaints = complaints_of(page)
         page.on("request", lambda request: asked.append(request.url))
         page.on("websocket", lambda opened: asked.append(opened.url.replace("ws:", "http:")))
@@ -110,6 +111,7 @@ def test_page_requests_no_other_host_and_keeps_to_the_csp(browser, address, site
         # The browser enforces the policy: it refuses a request to another host.
         page.evaluate("fetch('http://localhost:9/').catch(() => {})")
         assert until(lambda: any("Content Security Policy" in text for text in complaints), 60)
+        page.close(run_before_unload=True)
 
 
 def test_request_without_html_starts_no_kernel(address, server):
@@ -287,7 +289,8 @@ def test_lost_connection_is_reported_until_it_is_back(browser, site):
 def test_page_works_after_a_failed_first_connection(browser, address, server, site):
     """JupyterLab's client then connects without a subprotocol, and its binary messages have another format."""
     with browser.new_context() as context:
-        page, binary = context.new_page(), []
+        page = context.new_page()
+        binary = []
         page.add_init_script(
             """const Real = WebSocket;
             window.asked = [];  // for which subprotocols

@@ -1,4 +1,4 @@
-"""What tests and benchmarks share: servers, browsers, processes, stand-ins and inputs."""
+"""Share servers, browsers, processes, stand-ins and inputs between tests and benchmarks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Find the programs that the tests drive; run as a script, install the distribution's where that is possible."""
+"""Find the programs that the tests drive. Run as a script, install those that are missing, if possible."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 ON_A_MAC = [f"/Applications/{name}.app/Contents/MacOS/{name}" for name in ("Google Chrome", "Chromium")]
-# In words, its package in Debian and Ubuntu, and its files.
+# The name in sentences, the package in Debian and Ubuntu, and the files.
 PROGRAMS = {
     "chromium": (
         "the browser Chromium or Chrome",
@@ -24,12 +24,12 @@ OPTIONAL = ["firefox"]  # Ubuntu has it only as a snap; without it, its test is 
 
 
 def find(program):
-    """The path of a program, or None. A variable such as CHROMIUM overrides."""
+    """Return the path of a program, or None. An environment variable such as CHROMIUM overrides it."""
     return next(filter(None, [os.environ.get(program.upper()), *map(shutil.which, PROGRAMS[program][2])]), None)
 
 
 def install(missing):
-    """Ask Debian's or Ubuntu's package manager, as root or by a sudo that wants no password."""
+    """Install programs with the package manager of Debian or Ubuntu, as root or if sudo needs no password."""
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if not shutil.which("apt-get") or (sudo and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode):
         return

@@ -1,4 +1,4 @@
-"""The sample's drawings, as the model knows them."""
+"""Choose drawings of the sample that the model classifies with certainty."""
 
 from functools import cache
 

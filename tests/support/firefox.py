@@ -1,4 +1,4 @@
-"""Drive the system's Firefox by WebDriver BiDi, because Playwright drives only a Firefox of its own.
+"""Drive the system's Firefox by WebDriver BiDi, because Playwright drives only its own Firefox.
 
 https://w3c.github.io/webdriver-bidi/
 """
@@ -29,7 +29,7 @@ TIMEOUT = 120  # s, of a command
 
 
 class Firefox:
-    """A tab of a running Firefox; `complaints` grows by whatever Firefox complains about on its console."""
+    """A tab of a running Firefox; `complaints` grows by each error on its console."""
 
     def __init__(self, address):
         # Firefox refuses connections from web pages, which have an origin.
@@ -56,7 +56,7 @@ class Firefox:
         self.ask("browsingContext.navigate", context=self.tab, url=address, wait="complete")
 
     def evaluate(self, expression):
-        """The value of a JavaScript expression, which is awaited and must be JSON."""
+        """Return the value of a JavaScript expression, which is awaited and must be JSON."""
         text = self._evaluate(f"(async () => JSON.stringify(await ({expression})) ?? 'null')()")["value"]
         return json.loads(text)
 

@@ -1,4 +1,4 @@
-"""ICC profiles made for tests, because those of cameras and presses belong to somebody."""
+"""Make ICC profiles for tests, because those of cameras and presses may not be distributed."""
 
 import struct
 
@@ -6,8 +6,9 @@ P3_RED, SRGB_RED = (200, 60, 40), (217, 42, 23)  # the same colour in Display P3
 
 
 def icc(space, pcs=b"XYZ ", **tags):
-    """An ICC profile of a display."""
-    table, content = struct.pack(">I", len(tags)), b""
+    """Return an ICC profile of a display."""
+    table = struct.pack(">I", len(tags))
+    content = b""
     for name, data in tags.items():
         table += struct.pack(">4sII", name.encode(), 132 + 12 * len(tags) + len(content), len(data))
         content += data + bytes(-len(data) % 4)
@@ -20,7 +21,10 @@ def fixed(*values):
 
 
 def rgb_profile(red, green, blue, curve):
-    """`red`, `green` and `blue`: their X, Y and Z, adapted to D50; `curve`: of `gamma`, or `SRGB_CURVE`."""
+    """Return the ICC profile of an RGB colour space.
+
+    red, green, blue: X, Y and Z of the primaries, adapted to D50. curve: the result of `gamma`, or `SRGB_CURVE`.
+    """
     xyz = [struct.pack(">4s4x3i", b"XYZ ", *fixed(*colour)) for colour in (red, green, blue)]
     return icc(b"RGB ", rXYZ=xyz[0], gXYZ=xyz[1], bXYZ=xyz[2], rTRC=curve, gTRC=curve, bTRC=curve)
 
@@ -35,7 +39,10 @@ def gamma(value):
 
 
 def cmyk_profile(inks):
-    """`inks(c, m, y, k)`, each 0 or 1: the colour as L, a and b of 8 bits; between them it is interpolated."""
+    """Return the ICC profile of a press. Colours are interpolated between those of full inks.
+
+    inks: a function from c, m, y and k, each 0 or 1, to the colour as L, a and b of 8 bits.
+    """
     straight = bytes(range(256))
     corners = b"".join(bytes(inks(*map(int, f"{i:04b}"))) for i in range(16))
     head = struct.pack(">4s4xBBBx9i", b"mft1", 4, 3, 2, *fixed(1, 0, 0, 0, 1, 0, 0, 0, 1))

@@ -1,4 +1,4 @@
-"""Serve the page, ask the server, and look at its processes from outside."""
+"""Serve the page, send requests to the server, and inspect its processes."""
 
 import json
 import os
@@ -27,10 +27,10 @@ def furnish(folder):
 
 @contextmanager
 def serve(folder, environment, line=None, ready="voila/static/voila.js", more="", **variables):
-    """Run the Procfile's command in `folder` as Heroku does, with PYTHONPATH the code's root; yield the address.
+    """Run the Procfile's command in `folder` as Heroku does, with the code's root as PYTHONPATH; yield the address.
 
-    `line` and `ready` (an address below the server's that answers once it is up) serve something else than the page;
-    `more` are arguments for the end of the line, `variables` more of the environment.
+    line, ready: another command, and a path below the address to which it responds when it has started.
+    more: further arguments of the command. variables: further environment variables.
     """
     path = f"{ROOT / environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
     variables = {"PATH": path, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", **variables}
@@ -45,7 +45,7 @@ def serve(folder, environment, line=None, ready="voila/static/voila.js", more=""
 
 
 def get(address, method="GET", data=None, **headers):
-    """(status, headers, text) of a request for HTML, whatever the status; `headers`: with _ for -."""
+    """Request HTML; return (status, headers, text) for any status. headers: their names have _ instead of -."""
     headers = {"Accept": "text/html"} | {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(address, method=method, data=data, headers=headers)
     try:
@@ -57,12 +57,12 @@ def get(address, method="GET", data=None, **headers):
 
 
 def leave(address, html):
-    """Tell the server, as the page does, that the visitor who got `html` has gone."""
+    """Tell the server, as the page does, that the visitor with the page `html` has left."""
     get(f"{address}voila/api/shutdown/{kernel_of(html)}", "POST", b"", Origin=address.rstrip("/"))
 
 
 def kernel_of(html):
-    """The kernel id that a page carries, ours or Voila's own."""
+    """Return the kernel id in the HTML of a page, ours or Voila's own."""
     return re.search(r'kernelId"?[ :=]+"([0-9a-f-]{36})"', html)[1]
 
 
@@ -71,14 +71,14 @@ def health(address):
 
 
 def server_of(address):
-    """The process that listens at `address`."""
+    """Return the process that listens at `address`."""
     port = urlsplit(address).port
     pids = {link.pid for link in psutil.net_connections("tcp") if link.laddr.port == port and link.status == "LISTEN"}
     return psutil.Process(pids.pop())
 
 
 def kernels(server):
-    """The server's processes that are kernels: with a fork server, its children, else those that run ipykernel."""
+    """Return the kernels of a server: the children of its fork server, or else its processes that run ipykernel."""
     forker = fork_server(server)
     if forker:
         return forker.children()
@@ -86,17 +86,17 @@ def kernels(server):
 
 
 def fork_server(server):
-    """The fork server, from which kernels are forked, or None."""
+    """Return the fork server of a server, or None."""
     return next((child for child in server.children() if "icon_classifier.server.fork_server" in child.cmdline()), None)
 
 
 def own_memory(processes):
-    """Bytes of memory that are the processes' own, shared pages once; not files, which another program may map too."""
+    """Return the bytes of the processes' own memory, with shared pages counted once, and without mapped files."""
     lines = [line.split() for process in processes for line in open(f"/proc/{process.pid}/smaps_rollup")]
     return sum(int(line[1]) << 10 for line in lines if line[0] == "Pss_Anon:")
 
 
 def kept(server):
-    """Bytes of memory that the server and its fork server keep once their visitors have gone."""
-    time.sleep(6)  # the server collects what is left of kernels every five seconds
+    """Return the bytes of memory that the server and its fork server keep when their visitors have left."""
+    time.sleep(6)  # the server frees the memory of ended kernels every five seconds
     return own_memory([server, fork_server(server)])

@@ -1,4 +1,4 @@
-"""Print the size of the photo argv[1] and the number of threads, or what is wrong; argv[2:] cannot be imported."""
+"""Print the size of the photo argv[1] and the number of threads, or the error. The modules argv[2:] are missing."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Print the MB that decoding the photo argv[1] to argv[3] pixels (or None) takes; argv[2] is a small one before it."""
+"""Print the MB that decoding the photo argv[1] to argv[3] pixels (or None) takes, after decoding the small argv[2]."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ def most(what):
 photo = Path(sys.argv[1]).read_bytes()
 longest = None if sys.argv[3] == "None" else int(sys.argv[3])
 open_image(Path(sys.argv[2]).read_bytes())
-Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM
 before = most("VmRSS")
 open_image(photo, max_side=longest)
 print(most("VmHWM") - before)

@@ -1,4 +1,4 @@
-"""Gather from the search engine argv[1] and the host argv[2] into argv[3]; argv[4]: how large a file may be."""
+"""Gather from the search engine argv[1] and the host argv[2] into argv[3]; argv[4]: the most bytes of a file, or 0."""
 
 import resource
 import signal
@@ -6,8 +6,8 @@ import sys
 
 from icon_classifier.training.gather import gather
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a program that runs in the background ignores Ctrl-C
 endpoint, host, folder, size = sys.argv[1:]
 if int(size):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))  # no file may grow larger: the disk is full
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))  # as on a full disk, no file can grow larger
 gather(["heart", "star"], folder, 40, endpoint=endpoint, allow_hosts=[host])

@@ -1,7 +1,7 @@
-"""Search with jmd_imagescraper as it ships, at each of the engines argv[1] (JSON), until argv[2] seconds are over.
+"""Search with jmd_imagescraper as it ships, at each of the engines argv[1] (JSON), for at most argv[2] seconds.
 
-Many searches at once, each in a thread that is left behind when time is up. Only the address of the search engine is
-replaced; what asks is its own function with requests' own get and post.
+The searches are concurrent, each in a thread, and the outcome of each is printed when it ends. Only the address of the
+search engine is replaced; the requests are made by jmd_imagescraper's own function with requests' own get and post.
 """
 
 import json
@@ -13,7 +13,8 @@ import time
 import requests
 from jmd_imagescraper import core
 
-endpoints, seconds = json.loads(sys.argv[1]), float(sys.argv[2])
+endpoints = json.loads(sys.argv[1])
+seconds = float(sys.argv[2])
 local = threading.local()
 
 
@@ -25,24 +26,22 @@ class Elsewhere:
 
 
 core.requests = Elsewhere()
-outcome = dict.fromkeys(endpoints, "it is still waiting")
 
 
 def alone(case):
     local.endpoint = endpoints[case]
     try:
-        links = core.duckduckgo_scrape_urls("heart", 150)
-        outcome[case] = f"{len(links)} links"
+        outcome = f"{len(core.duckduckgo_scrape_urls('heart', 150))} links"
     except BaseException as error:
-        outcome[case] = f"{type(error).__name__}: {error}"
+        outcome = f"{type(error).__name__}: {error}"
+    sys.stdout.write(f"\n{json.dumps({case: outcome})}\n")  # jmd_imagescraper itself prints, also parts of lines
+    sys.stdout.flush()
 
 
 threads = [threading.Thread(target=alone, args=[case], daemon=True) for case in endpoints]
 for thread in threads:
     thread.start()
-until = time.monotonic() + seconds
+end = time.monotonic() + seconds
 for thread in threads:
-    thread.join(max(0, until - time.monotonic()))
-print("\n" + json.dumps(outcome))
-sys.stdout.flush()
+    thread.join(max(0, end - time.monotonic()))
 os._exit(0)

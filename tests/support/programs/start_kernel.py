@@ -1,4 +1,4 @@
-"""Start a visitor's kernel in the folder argv[1] as Voila does, run the lines argv[2:] there, print what each shows."""
+"""Start a visitor's kernel in the folder argv[1] as Voila does; run the lines argv[2:] and print their outputs."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Start two kernels in the folder argv[1]; print the second one's error, and whether the first one lives."""
+"""Start two kernels in the folder argv[1]; print the error of the second, and whether the first is alive."""
 
 import asyncio
 import sys

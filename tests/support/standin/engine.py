@@ -1,4 +1,4 @@
-"""The stand-in for DuckDuckGo: a token, then results as JSON, with all faults that are known or possible."""
+"""Stand in for DuckDuckGo, which gives a token, then results as JSON; with all known and possible faults."""
 
 import json
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-# How a page may write the token. jmd_imagescraper reads the first only; today's page has the second.
+# How a page may contain the token. jmd_imagescraper reads only the first form; today's page has the second.
 QUOTINGS = {
     "bare": "<script src='/d.js?vqd={}&p=1'></script>",
     "double": '<script>vqd="{}";</script>',
@@ -22,14 +22,15 @@ CAPTCHA = b"<html><body>Unfortunately, bots use DuckDuckGo too.</body></html>"
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128  # with five, a dozen connections at once wait a second each
+    request_queue_size = 128  # with the default of five, a dozen concurrent connections wait a second each
 
 
 @contextmanager
 def serve(handler, **attributes):
-    """Run `handler` (a class) on a port of its own; yield the server, which has `attributes` and `asked`, a Counter."""
+    """Run `handler` (a class) on a free port; yield the server, which has `attributes` and `asked`, a Counter."""
     server = Server(("127.0.0.1", 0), handler)
-    server.asked, server.lock = Counter(), threading.Lock()
+    server.asked = Counter()
+    server.lock = threading.Lock()
     server.netloc = f"127.0.0.1:{server.server_port}"
     server.address = f"http://{server.netloc}"
     for name, value in attributes.items():
@@ -46,7 +47,7 @@ def serve(handler, **attributes):
 
 class Quiet(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
+    disable_nagle_algorithm = True  # else each response waits 40 ms for an acknowledgement
 
     def log_message(self, *_):
         pass
@@ -68,7 +69,7 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 class Engine(Quiet):
-    """POST or GET / gives a token; GET /i.js gives results. The server's attributes are its faults (see `engine`)."""
+    """Responds to POST and GET / with a token, to GET /i.js with results. The server's attributes are its faults."""
 
     def do_POST(self):
         form = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
@@ -104,7 +105,8 @@ class Engine(Quiet):
             return self.respond(self.server.status, CAPTCHA, **headers)
         if self.server.html:
             return self.respond(body=CAPTCHA)
-        start, every = int(asked.get("s", 0)), self.server.found(asked["q"])
+        start = int(asked.get("s", 0))
+        every = self.server.found(asked["q"])
         data = {"query": asked["q"], "results": every[start : start + PAGE]}
         if start + PAGE < len(every):
             following = {"q": asked["q"], "o": "json", "p": asked.get("p", "1"), "s": start + PAGE, "l": "us-en"}
@@ -112,7 +114,7 @@ class Engine(Quiet):
         self.respond(body=json.dumps(data).encode(), kind="application/javascript")
 
     def drip(self):
-        """A byte a second, for ever."""
+        """Send a byte per second, without an end."""
         self.send_response(200)
         self.end_headers()
         try:
@@ -127,9 +129,10 @@ def engine(found, quoting="double", bound=True, status=0, token_status=0, pages_
            retry_after=""):  # fmt: skip
     """Run a search engine, which by default behaves as DuckDuckGo does at present.
 
-    `found`: a function from the query to its results (see `result`). `quoting`: a key of QUOTINGS. `bound`: a token
-    is good for the user agent that asked for it. `status`: what i.js answers after `pages_before` pages;
-    `token_status`: what the first page answers. `html`: i.js answers 200 with a page. `silent`: a byte a second.
+    found: a function from the query to its results (see `result`). quoting: a key of QUOTINGS.
+    bound: whether a token is valid only for the user agent that requested it.
+    status: the status of i.js after `pages_before` pages. token_status: the status of the first page.
+    html: whether i.js responds with a page and status 200. silent: whether it sends a byte per second, without an end.
     """
     attributes = dict(found=found, quoting=QUOTINGS[quoting], bound=bound, status=status, token_status=token_status,
                       pages_before=pages_before, html=html, silent=silent, retry_after=retry_after)  # fmt: skip
@@ -142,5 +145,5 @@ def engine(found, quoting="double", bound=True, status=0, token_status=0, pages_
 
 
 def result(url, title="A photograph", page="https://example.org/page"):
-    """One result as i.js gives it; the thumbnail's address is the picture's."""
+    """Return a result as i.js gives it. The thumbnail has the address of the image."""
     return {"title": title, "image": url, "thumbnail": url, "url": page, "width": 64, "height": 64, "source": "Bing"}

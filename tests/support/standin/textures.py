@@ -1,6 +1,6 @@
-"""Renders images that are like photographs: textured things, lit from one side, in front of clutter.
+"""Render images that are like photographs: textured things, lit from one side, in front of clutter.
 
-What tells them apart is the texture alone (stripes, spots or a net): colours, scale, angle, outline, light and
+They differ only in texture (stripes, spots or a net): colours, scale, angle, outline, light and
 background are drawn at random. ImageNet's features separate them; from scratch, a few dozen do not suffice.
 """
 
