@@ -38,12 +38,19 @@ def head_probabilities(
 def stratified_folds(
     targets, # (photos), the indices of their labels
     k:int,   # Folds
-    rng      # A generator of NumPy
+    rng,     # A generator of NumPy
+    groups=None # (photos), the same number for photos that go into the same fold; None: all numbers differ
 ) -> np.ndarray: # (photos), the fold of each
     "Assign photos to `k` stratified folds at random"
-    order = rng.permutation(len(targets))
-    fold = np.empty(len(targets), int)
-    fold[order[np.argsort(targets[order], kind='stable')]] = np.arange(len(targets)) % k
+    groups = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    if not groups.any(): groups = np.arange(len(targets)) # all photos are copies of one
+    members = np.split(np.argsort(groups, kind='stable'), np.cumsum(np.bincount(groups))[:-1])
+    order = [members[i] for i in rng.permutation(len(members))]
+    fold,counts = np.empty(len(targets), int),np.zeros((k, targets.max() + 1), int)
+    for photos in sorted(order, key=lambda photos: (-len(photos), targets[photos[0]])): # the largest group first
+        labels = targets[photos]
+        fold[photos] = i = np.lexsort((counts.sum(1), counts[:,labels].sum(1)))[0] # has the fewest photos of its label
+        np.add.at(counts[i], labels, 1)
     return fold
 
 # %% ../../notebooks/library/05b_early_look.ipynb #a11f0008
@@ -54,7 +61,8 @@ def out_of_sample(
     inverse_penalty=HEAD_INVERSE_PENALTY # `C` of LogisticRegression
 ) -> np.ndarray: # (photos, labels), in the order of `features.items`
     "Return out-of-sample probabilities: cross-validated, each photo by a linear head that was not trained on it"
-    fold = stratified_folds(features.targets, min(k, len(features.items)), np.random.default_rng(seed))
+    # A copy in another fold would teach the head the label of a photo, be it right or wrong.
+    fold = stratified_folds(features.targets, min(k, len(features.items)), np.random.default_rng(seed), features.groups)
     found = np.zeros((len(fold), len(features.labels)))
     for i in np.unique(fold):
         train,valid = np.flatnonzero(fold != i), np.flatnonzero(fold == i)

@@ -10,7 +10,9 @@ import numpy as np, torch
 from dataclasses import dataclass
 from fastai.layers import AdaptiveConcatPool2d
 from fastai.learner import Learner
+from pathlib import Path
 from sklearn.decomposition import PCA
+from ..dataset.split import linked_files
 from ..errors import IconClassifierError
 from ..model.network import Network, parts
 from .split import present
@@ -54,6 +56,7 @@ class FrozenFeatures:
     labels:tuple
     pretrained:bool    # True if the network was pretrained on other photos
     raw:np.ndarray=None # (photos, features), the averages of the feature maps, for distances
+    groups:np.ndarray=None # (photos), the same number for copies of a photo; None: there are none
 
 # %% ../../notebooks/library/05a_features.ipynb #a11f0030
 def _labelled_items(dataset):
@@ -91,9 +94,10 @@ def frozen_features(
         'it again with vision_learner, and call this before training.')
     train = _labelled_items(learn.dls.train_ds)
     items,targets = zip(*train, *_labelled_items(learn.dls.valid_ds))
+    groups = linked_files(items) if all(isinstance(item, (str, Path)) for item in items) else None
     values,_ = features_and_scores(learn, list(items))
     values = values.numpy()
     return FrozenFeatures(
         items=list(items), targets=np.array(targets), values=_scaled(values.astype(float)), n_train=len(train),
         labels=tuple(map(str, learn.dls.vocab)), pretrained=bool(getattr(learn, 'pretrained', False)),
-        raw=_averages(network[1], values))
+        raw=_averages(network[1], values), groups=groups)

@@ -40,7 +40,7 @@ def _rounds(features, folds, rng):
     "Return pairs of the indices of training photos and validation photos, one pair per fold"
     indices = np.arange(len(features.items))
     if not folds: return [np.split(indices, [features.n_train])] if features.n_train < len(indices) else []
-    fold = stratified_folds(features.targets, min(folds, len(indices)), rng)
+    fold = stratified_folds(features.targets, min(folds, len(indices)), rng, features.groups)
     return [(indices[fold != i], indices[fold == i]) for i in np.unique(fold)]
 
 def _expected_error(points):

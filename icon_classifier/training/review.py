@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['review_grid', 'prediction_findings', 'review_predictions', 'choices_in_words', 'validation_predictions',
-           'compare_predictions']
+           'compare_predictions', 'BeforeAndAfter']
 
 # %% ../../notebooks/library/03_review.ipynb #b16a0003
-import hashlib
+import weakref
+from collections import Counter
 from pathlib import Path
 from fastai.learner import Learner
 from ipywidgets import VBox
@@ -17,7 +18,8 @@ from ..dataset.review.decisions import Review
 from ..dataset.review.grid import ReviewGrid
 from ..dataset.review.matrix import ConfusionMatrix
 from ..dataset.suspicion import RELABEL
-from ..model.compare import Comparison, before_and_after
+from ..model.card import sha256_of
+from ..model.compare import CompareError, Comparison, before_and_after
 from .features import FrozenFeatures
 from .split import present
 
@@ -92,10 +94,14 @@ def choices_in_words(
 # %% ../../notebooks/library/03_review.ipynb #b16a0014
 def validation_predictions(
     learn:Learner # A trained learner
-) -> dict: # {SHA-256 of a photo: (label, predicted label)}, so that it does not matter where the photo is later
-    "Return what a model predicts for its validation photos"
-    return {hashlib.sha256(Path(item).read_bytes()).hexdigest(): (true, predicted)
-            for item,true,predicted,*_ in _predict(learn)}
+) -> dict: # {(SHA-256, its number among photos with the same bytes): (label, predicted label)}
+    "Return what a model predicts for its validation photos, which are recognized when they have moved"
+    found,same = {},Counter()
+    for item,true,predicted,*_ in _predict(learn):
+        sha256 = sha256_of(item)
+        found[sha256,same[sha256]] = true,predicted
+        same[sha256] += 1
+    return found
 
 def compare_predictions(
     before:dict, # From `validation_predictions`
@@ -106,3 +112,20 @@ def compare_predictions(
     errors = [{photo: labels.get(photo, label) != predicted for photo,(label,predicted) in found.items()}
               for found in (before, after)]
     return before_and_after(*errors)
+
+# %% ../../notebooks/library/03_review.ipynb #b16a0018
+class BeforeAndAfter:
+    "The predictions of two models, each taken directly after training, before a review moves photos"
+    def __init__(self): self.before = self.after = self._learn = None
+
+    def take(self,
+        learn:Learner # Just trained; the model before it is the one to compare with
+    ):
+        "Take the predictions of `learn`, once"
+        if self._learn and self._learn() is learn: return
+        self.before,self.after,self._learn = self.after,validation_predictions(learn),weakref.ref(learn)
+
+    def __str__(self):
+        if self.before is None: return 'This is the first model. The next one will be compared with it.'
+        try: return str(compare_predictions(self.before, self.after))
+        except CompareError as e: return str(e)
