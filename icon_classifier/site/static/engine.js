@@ -75,6 +75,7 @@ export class Engine {
     worker.onerror = (event) => {
       event.preventDefault();
       worker.terminate();
+      worker.onmessage = worker.onerror = null; // more may be on the way
       this.#worker = this.#loading = null;
       if (!works) script = null; // perhaps it is damaged, so it is fetched again
       const problem = works ? CRASHED : INCOMPLETE;

@@ -14,7 +14,7 @@ const ANY = { ignoreVary: true }; // a host may send `Vary: Origin`, but has one
 const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const isAmong = async (bytes, hashes) => hashes.includes(hex(await crypto.subtle.digest("SHA-256", bytes)));
 
-/** Whether this is the document of this version. Some hosts insert a script, so its hash may differ; the mark is at its end. */
+/** Whether this is the whole document of this version. The mark is at its end; no hash fits, as some hosts insert a script. */
 const isDocument = async (bytes) => new TextDecoder().decode(bytes).includes(`data-version="${SITE.version}"`);
 
 /** Put a file into a cache, from an earlier page's cache or else from the host. Throws if neither has the right one. */
@@ -62,7 +62,8 @@ const install = async () => {
 
 /** Delete the earlier pages, unless one may be open in a tab. */
 const clean = async () => {
-  if ((await self.clients.matchAll({ type: "window", includeUncontrolled: true })).length) return;
+  const tabs = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  if (tabs.some((tab) => tab.url.startsWith(self.registration.scope))) return;
   const old = (await names("")).filter((name) => name !== FILES && name !== PARTS);
   await Promise.all(old.map((name) => caches.delete(name)));
 };
