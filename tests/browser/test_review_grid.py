@@ -396,7 +396,7 @@ def decide_about_many_labels(page, review):
     assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
     labels.first.focus()
     press(page, "Enter")
-    expect(said(review)).to_have_text("0.jpg: relabelled as label 1.")
+    expect(said(review)).to_have_text("0-1.jpg: relabelled as label 1.")
     expect(card(review, 0)).to_be_focused()
     card(review, 2).focus()
     press(page, "x")
