@@ -22,6 +22,12 @@ def test_jupyter_server_renders_the_page(browser, site, drawing):
         expect(prediction(page)).to_contain_text("Prediction: bell")
 
 
+def is_listed(page, address, name):
+    """Open the list of pages; return whether it shows `name` within 30 s."""
+    page.goto(address)
+    return until(page.get_by_text(name).is_visible, 30)
+
+
 def test_folder_of_pages_is_listed_without_hidden_notebooks(browser, site, drawing, tmp_path):
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copy(ROOT / "voila.json", tmp_path)
@@ -33,8 +39,8 @@ def test_folder_of_pages_is_listed_without_hidden_notebooks(browser, site, drawi
         asked = []
         complaints = complaints_of(page)
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(address)
-        expect(page.get_by_text("second.ipynb")).to_be_visible()
+        # On a busy machine, JupyterLab's file browser was once seen to stay empty until a reload.
+        assert any(is_listed(page, address, "second.ipynb") for _ in range(3)), complaints
         assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
         assert not [text for text in complaints if "Content Security Policy" in text]
         listing = get(f"{address}?classic-tree=True")[2]
