@@ -216,16 +216,29 @@ def in_words(groups, leaks, valid):
 
     groups: one per photo. valid: as from `split_groups`.
     """
-    sizes = np.unique(groups, return_counts=True)[1]
-    number = int((sizes > 1).sum())
     share = np.mean(valid) if len(valid) else 0
     said = f"{np.sum(valid)} of {len(valid)} photos ({share:.0%}) are for validation. ".replace("%", " %")
     if not USUAL_SHARES[0] <= share <= USUAL_SHARES[1]:
         said += f"About {VALID_SHARE:.0%} is usual".replace("%", " %")
         said += ": gather more photos, or exclude some of those that show nearly the same. "
-    if not number:
+    if not (counted := _count_groups(groups)):
         return said + "No photo has a duplicate, so no validation photo has one in training."
     return said + (
-        f"{sizes[sizes > 1].sum()} photos are in {number} group(s) of duplicates. Each group is on one side; a random "
-        f"split would have leaked {leaks} photo(s): validation photos with a duplicate in training."
+        f"{counted}. Each group is on one side; a random split would have leaked {leaks} photo(s): validation photos "
+        "with a duplicate in training."
     )
+
+
+def leaks_in_words(photos, seed=42):
+    """Return a sentence about what a random split of `photos` would leak. photos: see checks.photo.Photo."""
+    groups = linked_groups(photos)
+    leaks = leaked([draw(photo.sha256, seed) for photo in photos], groups)
+    counted = _count_groups(groups) or "No photo has a duplicate"
+    return f"{counted}. A random split would leak {leaks} photo(s): validation photos with a duplicate in training."
+
+
+def _count_groups(groups):
+    """Return how many photos have duplicates as the beginning of a sentence, or ""."""
+    sizes = np.unique(groups, return_counts=True)[1]
+    sizes = sizes[sizes > 1]
+    return f"{sizes.sum()} photos are in {len(sizes)} group(s) of duplicates" if len(sizes) else ""
