@@ -14,11 +14,20 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from support.standin import textures
 
+from icon_classifier.dataset.checks.photo import read_photos
 from icon_classifier.dataset.manifest import KEPT, Manifest
 from icon_classifier.dataset.review.decisions import EXCLUDE, KEEP, RELABEL, Review
-from icon_classifier.dataset.split import GroupSplitter, draw, in_words, leaked, linked_files, split_groups
+from icon_classifier.dataset.split import (
+    GroupSplitter,
+    draw,
+    in_words,
+    leaked,
+    leaks_in_words,
+    linked_files,
+    split_groups,
+)
 from icon_classifier.training.gather import gather_from
-from icon_classifier.training.sample import LABELS, TRAIN_FAMILIES, write_icons
+from icon_classifier.training.sample import LABELS, TRAIN_FAMILIES, make_sample, write_icons
 
 NUMBER = st.integers(0, 29)
 
@@ -145,6 +154,16 @@ def test_copies_are_linked_and_drawings_of_one_icon_are_not(tmp_path):
     together = groups[len(files) :].reshape(len(files), len(changes)) == groups[: len(files), None]
     assert together.mean() > 0.97, together.mean(0)
     assert np.unique(groups, return_counts=True)[1].max() <= 3 * (1 + len(changes))
+
+
+def test_the_sample_has_leaks_to_find(tmp_path):
+    """Its copies are in training only. A random split would part some of them."""
+    make_sample(tmp_path, 60)
+    photos = read_photos(tmp_path)
+    said = leaks_in_words(photos)
+    assert int(re.search(r"would leak (\d+) photo\(s\)", said)[1]) >= 1 and "group(s) of duplicates. A random" in said
+    assert leaks_in_words(photos[:1]).== "No photo has a duplicate. Validation photos with a duplicate in training, if the split were random: 0."
+    assert not any(row["split"] for row in Manifest(tmp_path).rows)  # looking records nothing
 
 
 def test_counts_what_a_random_split_leaks():

@@ -143,14 +143,14 @@ def test_distances_are_between_averages():
 
 
 def test_benchmark_finds_planted_faults(tmp_path, monkeypatch):
-    """One seed, with fewer photos; `benchmarks/checks.py` prints ten."""
+    """Five seeds, with fewer photos; `benchmarks/checks.py` prints ten. The seed chooses the faulty photos."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     from checks import cases
 
-    found = {what: share(0) for what, share in cases(tmp_path, (30, 60)).items()}
-    assert found.pop("flipped labels, icons, random features") >= 0.7
-    assert found.pop("flipped labels, textures") >= 0.85
-    assert len(found) == 6 and all(share >= 2 / 3 for share in found.values()), found  # of three impostors each
+    found = {what: [share(seed) for seed in range(5)] for what, share in cases(tmp_path, (30, 60)).items()}
+    drawn, textures = (found.pop(f"flipped labels, {what}") for what in ("icons, random features", "textures"))
+    assert np.median(drawn) >= 0.7 and min(drawn) >= 0.5 and min(textures) >= 0.85, (drawn, textures)
+    assert len(found) == 6 and all(min(shares) >= 2 / 3 for shares in found.values()), found  # of three impostors each
 
 
 def test_sample_can_be_gathered_again(tmp_path):

@@ -14,6 +14,7 @@ from .layout import readable
 from .manifest import Manifest, is_dataset, one_line
 
 VALID_SHARE = 0.2
+_LEAKED = "Validation photos with a duplicate in training, if the split were random:"
 USUAL_SHARES = 0.1, 0.3  # other shares of validation photos are worth a warning
 TRAIN, VALID = "train", "valid"  # the manifest's column `split`
 
@@ -216,17 +217,27 @@ def in_words(groups, leaks, valid):
 
     groups: one per photo. valid: as from `split_groups`.
     """
-    sizes = np.unique(groups, return_counts=True)[1]
-    number = int((sizes > 1).sum())
     share = np.mean(valid) if len(valid) else 0
     said = f"{np.sum(valid)} of {len(valid)} photos ({share:.0%}) are for validation. "
     if not USUAL_SHARES[0] <= share <= USUAL_SHARES[1]:
         said += f"About {VALID_SHARE:.0%} is usual"
         said += ": gather more photos, or exclude some of those that show nearly the same. "
-    if not number:
+    counted = _count_groups(groups)
+    if not counted:
         return said + "No photo has a duplicate, so no validation photo has one in training."
-    groups = "1 group" if number == 1 else f"{number} groups"
-    return said + (
-        f"{sizes[sizes > 1].sum()} photos are in {groups} of duplicates, and each group is on one side of the split. "
-        f"Validation photos that a random split would have leaked, because a duplicate is in training: {leaks}."
-    )
+    return said + f"{counted}, and each group is on one side of the split. {_LEAKED} {leaks}."
+
+
+def leaks_in_words(photos, seed=42):
+    """Return sentences about what a random split of `photos` would leak. photos: see checks.photo.Photo."""
+    groups = linked_groups(photos)
+    leaks = leaked([draw(photo.sha256, seed) for photo in photos], groups)
+    return f"{_count_groups(groups) or 'No photo has a duplicate'}. {_LEAKED} {leaks}."
+
+
+def _count_groups(groups):
+    """Return how many photos have duplicates as the beginning of a sentence, or ""."""
+    sizes = np.unique(groups, return_counts=True)[1]
+    sizes = sizes[sizes > 1]
+    number = "1 group" if len(sizes) == 1 else f"{len(sizes)} groups"
+    return f"{sizes.sum()} photos are in {number} of duplicates" if len(sizes) else ""
