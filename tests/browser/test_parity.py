@@ -311,7 +311,7 @@ def test_thumbnails_are_upright_and_in_srgb(page, folder, classifiers):
     for name, data in files.items():
         (folder / name).write_bytes(data)
         thumbnail = Image.open(io.BytesIO(base64.b64decode(page.evaluate(script, name))))
-        expected = open_image(data, longest=640)
+        expected = open_image(data, max_side=640)
         assert thumbnail.size == expected.size
         for x, y in [(0.1, 0.1), (0.9, 0.1), (0.1, 0.9)]:
             place = int(x * expected.width), int(y * expected.height)

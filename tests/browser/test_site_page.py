@@ -110,7 +110,7 @@ def test_film_is_refused_by_its_first_bytes(page, drawing, tmp_path):
         film.write(b"\0\0\0 ftypisom")
         film.truncate(3_000_000_000)
     upload(page, tmp_path / "film.mp4", drawing("star"))
-    expect(page.locator(".icon-problem")).to_have_text(re.compile("^This is not a picture in a supported format"))
+    expect(page.locator(".icon-problem")).to_have_text(re.compile("^This is not an image in a supported format"))
     press(page)
     expect(prediction(page)).to_contain_text("Prediction: star")
 
