@@ -124,7 +124,8 @@ def test_parity(name, photos, tmp_path):
     """On 300 images, the input of the network and the labels are the same, and probabilities within 1e-3."""
     import torch
 
-    from icon_classifier.training.export import compile_export, presizing_of
+    from icon_classifier.training.export import compile_export
+    from icon_classifier.training.preprocessing import presizing_of
 
     asked = uploads()
     learn = planted(photos, *preprocessings()[name], asked)
@@ -155,14 +156,15 @@ def finished(photos, tmp_path_factory):
     """Return the folder of a finished export of an untrained network, with the ONNX model in fp32."""
     from fastai.vision.all import RandomResizedCrop, aug_transforms, resnet18
 
-    from icon_classifier.training import export
+    from icon_classifier.training import quantization
+    from icon_classifier.training.export import finish_export
 
     folder = tmp_path_factory.mktemp("fp32")
     learn = planted(photos, RandomResizedCrop(48, min_scale=0.5), aug_transforms(), resnet18, everything(photos))
     learn.export(folder / "export.pkl.part")
     with pytest.MonkeyPatch.context() as patch, learn.no_bar():
-        patch.setattr(export, "MIN_INT8_AGREEMENT", 2)  # which no int8 model reaches
-        export.finish_export(learn, folder)
+        patch.setattr(quantization, "MIN_INT8_AGREEMENT", 2)  # which no int8 model reaches
+        finish_export(learn, folder)
     return folder
 
 
@@ -231,15 +233,15 @@ def test_ood_figures_match_the_card(site):
 @pytest.mark.parametrize("used", [True, False])
 def test_int8_is_used_if_it_agrees(finished, photos, tmp_path, monkeypatch, used):
     """The card's figures of agreement match a measurement with the two ONNX models."""
-    from icon_classifier.training import export
+    from icon_classifier.training import quantization
 
-    monkeypatch.setattr(export, "MIN_INT8_AGREEMENT", 0.0 if used else 2.0)
-    monkeypatch.setattr(export, "MAX_INT8_DIFFERENCE", 1.0)
+    monkeypatch.setattr(quantization, "MIN_INT8_AGREEMENT", 0.0 if used else 2.0)
+    monkeypatch.setattr(quantization, "MAX_INT8_DIFFERENCE", 1.0)
     full, small = finished / "export.onnx", shutil.copy(finished / "export.onnx", tmp_path)
     before = load_classifier(finished / "export.pkl").card
     valid = [(image, None) for image in drawings(photos, "sample/valid")]
     train = [(image, None) for image in drawings(photos, "sample/train")]
-    card = export._make_smaller(tmp_path / "export.onnx", before, train, valid)
+    card = quantization.quantize_if_accurate(tmp_path / "export.onnx", before, train, valid)
     assert [file.name for file in tmp_path.iterdir()] == ["export.onnx"]
     assert card.onnx["precision"] == ("int8" if used else "fp32") and card.onnx["sha256"] == sha256_of(small)
     assert card.onnx["difference"] == before.onnx["difference"]
@@ -272,15 +274,15 @@ def assert_verdicts_agree(full, small, card, photos):
 
 def make_smaller(finished, photos, folder, max_difference):
     """Quantize a copy of the ONNX model in `folder` if probabilities change by at most that; return its card."""
-    from icon_classifier.training import export
+    from icon_classifier.training import quantization
 
     shutil.copy(finished / "export.onnx", folder)
     before = load_classifier(finished / "export.pkl").card
     valid, train = ([(image, None) for image in drawings(photos, f"sample/{part}")] for part in ("valid", "train"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "MIN_INT8_AGREEMENT", 0)
-        patch.setattr(export, "MAX_INT8_DIFFERENCE", max_difference)
-        return export._make_smaller(folder / "export.onnx", before, train, valid)
+        patch.setattr(quantization, "MIN_INT8_AGREEMENT", 0)
+        patch.setattr(quantization, "MAX_INT8_DIFFERENCE", max_difference)
+        return quantization.quantize_if_accurate(folder / "export.onnx", before, train, valid)
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +343,7 @@ def test_int8_stores_large_arrays_in_half(finished, photos, tmp_path, monkeypatc
     import onnx
     from onnx.numpy_helper import to_array
 
-    from icon_classifier.training import export
+    from icon_classifier.training import quantization
 
     layers = open_pickle(finished / "export.pkl").learn.ood_detector["layers"]
     detector = [layer[name].numpy() for layer in layers for name in ("projection", "photos")]
@@ -350,9 +352,9 @@ def test_int8_stores_large_arrays_in_half(finished, photos, tmp_path, monkeypatc
     card = load_classifier(finished / "export.pkl").card
     images = drawings(photos, "sample/valid")
     small, large = tmp_path / "small.onnx", tmp_path / "large.onnx"
-    export._quantize(finished / "export.onnx", small, images, card.preprocessing)
-    monkeypatch.setattr(export, "_store_in_half", lambda path: None)
-    export._quantize(finished / "export.onnx", large, images, card.preprocessing)
+    quantization.quantize(finished / "export.onnx", small, images, card.preprocessing)
+    monkeypatch.setattr(quantization, "_store_in_half", lambda path: None)
+    quantization.quantize(finished / "export.onnx", large, images, card.preprocessing)
     half = [to_array(each) for each in onnx.load(small).graph.initializer if each.name.endswith("_fp16")]
     assert small.stat().st_size == pytest.approx(large.stat().st_size - sum(each.nbytes for each in half), rel=0.01)
     expected = [layer["projection"].numpy() for layer in layers]

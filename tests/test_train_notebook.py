@@ -26,8 +26,8 @@ from icon_classifier.images import open_image
 from icon_classifier.model.card import Card
 from icon_classifier.model.card_text import facts
 from icon_classifier.model.preprocessing import prepare
-from icon_classifier.training.export import preprocessing_of
 from icon_classifier.training.gather import count_photos, fit_batch_size, gather_from, split_of_its_own, unchecked
+from icon_classifier.training.preprocessing import preprocessing_of
 
 
 def printed(path):
