@@ -94,6 +94,9 @@ def kinds():
         "png linear grey profile": lambda image, _: encoded(image.convert("L"), icc_profile=LINEAR_GREY),
         "jpeg cmyk profile": mode("CMYK", "JPEG", icc_profile=PRESS),
         "png transparent": lambda image, _: encoded(translucent(image)),
+        "png transparent profile": lambda image, i: encoded(
+            translucent(image), icc_profile=[*ICC.values()][i % len(ICC)]
+        ),
         "webp transparent": lambda image, _: encoded(translucent(image), "WEBP", lossless=True),
         "gif transparent": lambda image, _: encoded(image.quantize(37), "GIF", transparency=3),
         "webp turned": lambda image, i: encoded(image, "WEBP", lossless=True, exif=turned_exif(1 + i % 8)),

@@ -18,9 +18,9 @@ from icon_classifier.site.build import write_site
 pytestmark = pytest.mark.skipif(not binaries.find("firefox"), reason="there is no Firefox")
 
 MAX_UPLOAD = 20  # files at a time
-# By kind of image, how far a probability may be off. Firefox rounds colours before it puts them on white, and enlarges
-# the colours of AVIF, which have fewer pixels than its brightness, in a way of its own.
-TOLERANCES = {kind: 0.1 for kind in (*NEAR, "png transparent", "webp transparent", "avif", "avif turned")}
+# By kind of image, how far a probability may be off. Firefox enlarges the colours of AVIF, which have fewer pixels than
+# its brightness, in a way of its own.
+TOLERANCES = {kind: 0.1 for kind in (*NEAR, "avif", "avif turned")}
 TOLERANCES["jpeg cmyk profile"] = 1  # Firefox ignores these profiles
 CARDS = """[...document.querySelectorAll(".icon-card")].map((card) => ({
   problem: card.querySelector(".icon-problem")?.textContent ?? "",

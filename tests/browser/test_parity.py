@@ -180,6 +180,7 @@ NEAR = {  # kind of image -> how far the input of the network may be off, of 255
     "png grey 16 bits": 1,  # Chromium drops the lower bits, where images.py rounds
     "png grey profile": 1,  # LittleCMS approximates a profile of grey by 33 points
     "png linear grey profile": 2,
+    "png transparent profile": 8,  # Chromium rounds transparent colours before they can be converted
     "jpeg cmyk profile": 80,  # browsers convert these in a way of their own
 }
 

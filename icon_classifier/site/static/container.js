@@ -35,16 +35,17 @@ class Bytes {
 const text = (view, at, length) => String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + at, length));
 
 /**
- * What the file in a Blob is: {format, size, space, profile, colours, orientation, exif}. `format` is one of
+ * What the file in a Blob is: {format, size, hasAlpha, space, profile, colours, orientation, exif}. `format` is one of
  * images.py's, "HEIC", or null for others. `size` [width, height], before the image is turned, is null where the
- * headers do not tell. `space` is that of its colours, as in ICC profiles. `profile` are the pieces of the profile,
- * each [begin, end]. `colours` are all pieces that describe colours, which browsers may apply though images.py does
- * not, each [begin, end, what to put there]. `orientation` is that of EXIF (1 to 8) where not all browsers apply it,
- * and `exif` the pieces that tell it.
+ * headers do not tell. `hasAlpha` tells whether some of its pixels may be half transparent. `space` is that of its
+ * colours, as in ICC profiles. `profile` are the pieces of the profile, each [begin, end]. `colours` are all pieces
+ * that describe colours, which browsers may apply though images.py does not, each [begin, end, what to put there].
+ * `orientation` is that of EXIF (1 to 8) where not all browsers apply it, and `exif` the pieces that tell it.
  */
 export async function describe(blob) {
   const bytes = new Bytes(blob);
-  const found = { format: null, size: null, space: "RGB ", profile: [], colours: [], orientation: 1, exif: [] };
+  const found = { format: null, size: null, hasAlpha: false, space: "RGB ", profile: [], colours: [] };
+  Object.assign(found, { orientation: 1, exif: [] });
   try {
     const view = await bytes.from(0, 12);
     if (view.getUint16(0) === 0xffd8) await readJpeg(bytes, found);
@@ -123,12 +124,15 @@ async function readPng(bytes, found) {
   found.format = "PNG";
   const head = await bytes.from(0, 26);
   found.size = [head.getUint32(16), head.getUint32(20)];
-  if ([0, 4].includes(head.getUint8(25))) found.space = "GRAY";
+  const type = head.getUint8(25);
+  if ([0, 4].includes(type)) found.space = "GRAY";
+  found.hasAlpha = type >= 4;
   for (let at = 8; ; ) {
     const view = await bytes.from(at, 8);
     const kind = text(view, 4, 4);
     if (kind === "IDAT" || kind === "IEND") return;
     const end = at + 12 + view.getUint32(0);
+    if (kind === "tRNS") found.hasAlpha = true;
     if (["iCCP", "sRGB", "gAMA", "cHRM", "cICP"].includes(kind)) found.colours.push([at, end, ""]);
     if (kind === "iCCP") {
       const name = await bytes.find(at + 8, (byte) => byte === 0);
@@ -147,6 +151,7 @@ function readBmp(view, found) {
 }
 
 const HAS_EXIF = 8; // of the flags of VP8X
+const HAS_ALPHA = 16;
 const NONE = "none"; // the name of an unknown chunk, which replaces a chunk's own because the file says how long it is
 
 async function readWebp(bytes, found) {
@@ -162,6 +167,7 @@ async function readWebp(bytes, found) {
       const view = await bytes.from(from, 10);
       const three = (place) => view.getUint16(place, true) | (view.getUint8(place + 2) << 16);
       hasExif = (view.getUint8(0) & HAS_EXIF) > 0;
+      found.hasAlpha = (view.getUint8(0) & HAS_ALPHA) > 0;
       found.size = [three(4) + 1, three(7) + 1];
     } else if (kind === "ICCP") {
       found.profile.push([from, from + length]);
@@ -172,6 +178,7 @@ async function readWebp(bytes, found) {
     } else if (kind === "VP8L") {
       const bits = (await bytes.from(from, 5)).getUint32(1, true);
       found.size ??= [(bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1];
+      found.hasAlpha ||= ((bits >> 28) & 1) > 0;
     } else if (kind === "EXIF" && hasExif && !found.exif.length) {
       found.orientation = await orientationOf(bytes.blob.slice(from, from + Math.min(length, WINDOW)));
       found.exif.push([at, at + 4, NONE]);
@@ -211,4 +218,5 @@ function readBrands(view, found) {
     if (HEIC.test(brand)) found.format = "HEIC";
     else if (/^(avif|avis)$/.test(brand)) found.format ??= "AVIF";
   }
+  found.hasAlpha = true; // other boxes tell it
 }

@@ -1,5 +1,6 @@
 // An image file becomes the network's input: images.py and model/preprocessing.py, in the browser.
 import { describe, profileOf, without } from "./container.js";
+import { putOnWhite } from "./opaque.js";
 import { conversionOf } from "./profile.js";
 import { isDownFirst, resizeImage, tableFor } from "./resample.js";
 import { hidesPixels } from "./upload.js";
@@ -44,15 +45,17 @@ export async function openImage(blob) {
   const [about, profile] = await headersOf(blob);
   if (about.size) checkSize(about.size); // before anything is decoded
   else if (!["AVIF", "HEIC"].includes(about.format)) throw new ImageError(UNSUPPORTED);
-  const convert = profile && conversionOf(profile, about.space);
+  let convert = profile && conversionOf(profile, about.space);
   // AVIF and HEIC have their colours in boxes that only the browser reads.
   const isBrowsers = convert === "browser" || !about.size;
   const hidden = isBrowsers ? about.exif : [...about.colours, ...about.exif];
-  const bitmap = await decode(without(blob, hidden), isBrowsers, about.format);
+  if (isBrowsers) convert = null;
+  let bitmap = await decode(without(blob, hidden), isBrowsers, about.format);
   const size = [bitmap.width, bitmap.height];
   checkSize(size);
+  if (about.hasAlpha) [bitmap, convert] = await putOnWhite(bitmap, convert);
   if (about.orientation > 4) size.reverse();
-  return { bitmap, size, orientation: about.orientation, convert: isBrowsers ? null : convert };
+  return { bitmap, size, orientation: about.orientation, convert };
 }
 
 /** What the headers of the file say, and the bytes of the colour profile or null. */
