@@ -346,6 +346,28 @@ def test_gathering_keeps_the_decisions_of_a_review(tmp_path):
     assert sorted(decisions(out).values()) == [APPROVE, KEEP, RELABEL]
 
 
+def test_a_photo_added_by_hand_goes_and_comes_back_with_its_folder(tmp_path):
+    from icon_classifier.training.gather import gather_from
+
+    source, out = tmp_path / "mine", tmp_path / "out"
+    for number_, file in enumerate(f"{label}/{i}.jpg" for label in ("heart", "star") for i in range(2)):
+        draw(source / file, number_)
+    gather_from(source, out)
+    draw(out / "heart/added.jpg", 9)
+    draw(out / "heart/excluded.jpg", 10)
+    review = Review(out)
+    review.decide([number(review, "heart/added.jpg")], APPROVE)
+    review.decide([number(review, "heart/excluded.jpg")], EXCLUDE)
+    before = decisions(out)
+    for _ in range(2):
+        (source / "heart").rename(tmp_path / "heart")
+        gather_from(source, out)
+        assert decisions(out) == {"heart/excluded.jpg": EXCLUDE} and not (out / "heart").exists()
+        (tmp_path / "heart").rename(source / "heart")
+        gather_from(source, out)
+        assert decisions(out) == before and (out / "heart/added.jpg").exists()
+
+
 @pytest.fixture
 def read_only(tmp_path):
     """Make a dataset, and let nobody write to it."""
