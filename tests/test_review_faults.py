@@ -438,6 +438,17 @@ def test_splits_last_through_decisions(tmp_path, split):
     assert len(again.view(split="train")) == len(again.items) - len(mine)
 
 
+def test_a_review_shows_the_splits_that_the_manifest_records(tmp_path):
+    make_dataset(tmp_path)
+    manifest = Manifest(tmp_path)
+    manifest.add(*({**row, "split": "valid" if row["file"].endswith("0.jpg") else "train"} for row in manifest.rows))
+    review = Review(tmp_path)
+    review.decide(review.view(split="valid", label="heart"), RELABEL, "star")
+    for each in (review, Review(tmp_path)):
+        assert {each.items[i].found_as for i in each.view(split="valid")} == {"star/00000.jpg", "heart/00000.jpg"}
+        assert len(each.view(split="train")) == 10
+
+
 def test_a_photo_added_by_hand_is_not_taken_for_one_with_its_path_as_address(tmp_path):
     make_dataset(tmp_path, per_label=2)
     draw(tmp_path / "heart/a.jpg", 1)

@@ -68,7 +68,8 @@ class Review:
     """Order the photos of a dataset by suspicion, and decide about them.
 
     photos: the folder of the dataset. findings: of the checks; see checks.photo.Finding.
-    valid: the files (below the dataset) that are for validation, if no folders train and valid say so.
+    valid: the files (below the dataset) that are for validation, if no folders train and valid say so. Without them,
+    the sides that the manifest records count.
     far_from_approved: None, or called with the items and returns `Finding`s; see approved.CompareWithApproved. It is
     called as soon as a label has `MIN_APPROVED_TO_COMPARE` approved photos, and when others are approved after that.
 
@@ -124,7 +125,9 @@ class Review:
         for item in self.items:
             file = readable(item.file)
             item.found_as = file if file in found or file in valid or not item.row else item.row["given_file"] or file
-            item.split = item.split or ("valid" if item.found_as in valid else "train" if valid else "")
+            recorded = item.row["split"] if item.row else ""
+            drawn = ("valid" if item.found_as in valid else "train") if valid else recorded
+            item.split = item.split or drawn
         self._by_found = {item.found_as: item for item in reversed(self.items)}  # an excluded one comes last
 
     def _add_findings(self, findings):
