@@ -249,6 +249,17 @@ def test_a_review_that_opens_while_another_decides(tmp_path, monkeypatch):
     assert [first.undo() for _ in range(3)] == [[1], [1], [0]]
 
 
+def test_a_tab_shows_what_another_decided_while_it_loads_the_next_page(tmp_path):
+    make_dataset(tmp_path, per_label=20)
+    grid = open_review(tmp_path)
+    sent = []
+    grid.send = lambda content, buffers=None: sent.append(content)
+    grid._receive(grid, {"page": 0, "view": grid._view_id}, [])
+    Review(tmp_path).decide([0], EXCLUDE)
+    grid._receive(grid, {"page": 1, "view": grid._view_id}, [])
+    assert [message["changed"]["0"]["decision"] for message in sent if "changed" in message] == [EXCLUDE]
+
+
 def test_a_program_that_keeps_the_lock_is_named(tmp_path, monkeypatch):
     make_dataset(tmp_path)
     review = Review(tmp_path)

@@ -82,6 +82,7 @@ class Review:
         self._far_from_approved = far_from_approved
         self._far = []  # the findings about photos that are far from the approved ones
         self._steps = []  # that can be undone: lists of (item, the row before, the row after)
+        self.changed_elsewhere = set()  # numbers of photos; who shows the photos empties it
         self._compared = set()  # the approved photos that others were last compared with
         self.items = self._list()
         self.folders = self._label_folders()
@@ -261,7 +262,10 @@ class Review:
             return undone
 
     def refresh(self):
-        """Read what other processes have decided; return the numbers of the photos that have changed."""
+        """Read what other processes have decided; return the numbers of the photos that have changed.
+
+        As deciding and undoing read it too, `changed_elsewhere` collects these numbers.
+        """
         changed = []
         for row in self.manifest.refresh():
             if row["decision"] in (KEPT, EXCLUDED):
@@ -270,6 +274,7 @@ class Review:
                     item = self._by_file.get(row["url"])
                 if item and self._update_item(item, row):
                     changed.append(item.number)
+        self.changed_elsewhere.update(changed)
         self._recheck()
         return changed
 
