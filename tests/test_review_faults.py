@@ -249,6 +249,17 @@ def test_a_review_that_opens_while_another_decides(tmp_path, monkeypatch):
     assert [first.undo() for _ in range(3)] == [[1], [1], [0]]
 
 
+def test_a_tab_shows_what_another_decided_while_it_loads_the_next_page(tmp_path):
+    make_dataset(tmp_path, per_label=20)
+    grid = open_review(tmp_path)
+    sent = []
+    grid.send = lambda content, buffers=None: sent.append(content)
+    grid._receive(grid, {"page": 0, "view": grid._view_id}, [])
+    Review(tmp_path).decide([0], EXCLUDE)
+    grid._receive(grid, {"page": 1, "view": grid._view_id}, [])
+    assert [message["changed"]["0"]["decision"] for message in sent if "changed" in message] == [EXCLUDE]
+
+
 def test_a_program_that_keeps_the_lock_is_named(tmp_path, monkeypatch):
     make_dataset(tmp_path)
     review = Review(tmp_path)
@@ -346,6 +357,28 @@ def test_gathering_keeps_the_decisions_of_a_review(tmp_path):
     assert sorted(decisions(out).values()) == [APPROVE, KEEP, RELABEL]
 
 
+def test_a_photo_added_by_hand_goes_and_comes_back_with_its_folder(tmp_path):
+    from icon_classifier.training.gather import gather_from
+
+    source, out = tmp_path / "mine", tmp_path / "out"
+    for number_, file in enumerate(f"{label}/{i}.jpg" for label in ("heart", "star") for i in range(2)):
+        draw(source / file, number_)
+    gather_from(source, out)
+    draw(out / "heart/added.jpg", 9)
+    draw(out / "heart/excluded.jpg", 10)
+    review = Review(out)
+    review.decide([number(review, "heart/added.jpg")], APPROVE)
+    review.decide([number(review, "heart/excluded.jpg")], EXCLUDE)
+    before = decisions(out)
+    for _ in range(2):
+        (source / "heart").rename(tmp_path / "heart")
+        gather_from(source, out)
+        assert decisions(out) == {"heart/excluded.jpg": EXCLUDE} and not (out / "heart").exists()
+        (tmp_path / "heart").rename(source / "heart")
+        gather_from(source, out)
+        assert decisions(out) == before and (out / "heart/added.jpg").exists()
+
+
 @pytest.fixture
 def read_only(tmp_path):
     """Make a dataset, and let nobody write to it."""
@@ -414,6 +447,17 @@ def test_splits_last_through_decisions(tmp_path, split):
     assert len(again.view(split="valid")) == len(mine) and not again.view(split="") == []
     assert {item.split for item in again.items if item.decision} == {"valid"}
     assert len(again.view(split="train")) == len(again.items) - len(mine)
+
+
+def test_a_review_shows_the_splits_that_the_manifest_records(tmp_path):
+    make_dataset(tmp_path)
+    manifest = Manifest(tmp_path)
+    manifest.add(*({**row, "split": "valid" if row["file"].endswith("0.jpg") else "train"} for row in manifest.rows))
+    review = Review(tmp_path)
+    review.decide(review.view(split="valid", label="heart"), RELABEL, "star")
+    for each in (review, Review(tmp_path)):
+        assert {each.items[i].found_as for i in each.view(split="valid")} == {"star/00000.jpg", "heart/00000.jpg"}
+        assert len(each.view(split="train")) == 10
 
 
 def test_a_photo_added_by_hand_is_not_taken_for_one_with_its_path_as_address(tmp_path):

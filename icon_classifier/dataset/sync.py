@@ -233,6 +233,24 @@ def _has_changed(link, row):
     return False
 
 
+def _move_added(manifest, folders, start, end):
+    """Move the photos of `folders` that were added by hand from the folder `start` to `end`, one of them .excluded."""
+    added = {
+        row["file"]: row for row in manifest.rows if row["origin"] == BY_HAND and row["decision"] in (KEPT, WITHDRAWN)
+    }
+    others = {row["file"] for row in manifest.rows if row["origin"] != BY_HAND or row["decision"] == EXCLUDED}
+    moved = []
+    for path in [path for folder in folders for path in sorted((start / folder).glob("*")) if path.is_file()]:
+        file = path.relative_to(start).as_posix()
+        if file not in others:
+            move_photo(path, end / file)
+        if file in added:
+            row = added[file]
+            changes = changes_to_restore(row) if end == manifest.photos else changes_to_withdraw(row, NOT_THERE)
+            moved.append({**row, **changes})
+    manifest.add(*moved)
+
+
 def _folders_with_photos(manifest):
     """Return the folders that contain photos of a source, according to the rows."""
     kept = [row["file"] for row in manifest.rows if row["decision"] == KEPT and row["origin"] != BY_HAND]
@@ -248,15 +266,10 @@ def _move_excluded(manifest, emptied, refilled):
     excluded = photos / EXCLUDED_FOLDER
     kept = {row["file"] for row in manifest.rows if row["decision"] == KEPT}
     for row in manifest.rows:
-        if row["decision"] == WITHDRAWN and row["file"] and row["file"] not in kept:
+        if row["decision"] == WITHDRAWN and row["file"] and row["file"] not in kept and row["origin"] != BY_HAND:
             move_photo(photos / row["file"], excluded / row["file"])
-    listed = {row["file"] for row in manifest.rows if (row["origin"], row["decision"]) != (BY_HAND, KEPT)}
-    for folders, start, end in ((emptied, photos, excluded), (refilled, excluded, photos)):
-        files = [file for folder in folders for file in sorted((start / folder).glob("*")) if file.is_file()]
-        for file in files:
-            path = file.relative_to(start)
-            if path.as_posix() not in listed:
-                move_photo(file, end / path)
+    _move_added(manifest, emptied, photos, excluded)
+    _move_added(manifest, refilled, excluded, photos)
     for folder in emptied:
         for path in (photos / folder, (photos / folder).parent):
             if path != photos and path.is_dir() and not any(path.iterdir()):

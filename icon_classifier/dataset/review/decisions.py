@@ -68,7 +68,8 @@ class Review:
     """Order the photos of a dataset by suspicion, and decide about them.
 
     photos: the folder of the dataset. findings: of the checks; see checks.photo.Finding.
-    valid: the files (below the dataset) that are for validation, if no folders train and valid say so.
+    valid: the files (below the dataset) that are for validation, if no folders train and valid say so. Without them,
+    the sides that the manifest records count.
     far_from_approved: None, or called with the items and returns `Finding`s; see approved.CompareWithApproved. It is
     called as soon as a label has `MIN_APPROVED_TO_COMPARE` approved photos, and when others are approved after that.
 
@@ -81,6 +82,7 @@ class Review:
         self._far_from_approved = far_from_approved
         self._far = []  # the findings about photos that are far from the approved ones
         self._steps = []  # that can be undone: lists of (item, the row before, the row after)
+        self.changed_elsewhere = set()  # numbers of photos; who shows the photos empties it
         self._compared = set()  # the approved photos that others were last compared with
         self.items = self._list()
         self.folders = self._label_folders()
@@ -124,7 +126,9 @@ class Review:
         for item in self.items:
             file = readable(item.file)
             item.found_as = file if file in found or file in valid or not item.row else item.row["given_file"] or file
-            item.split = item.split or ("valid" if item.found_as in valid else "train" if valid else "")
+            recorded = item.row["split"] if item.row else ""
+            drawn = ("valid" if item.found_as in valid else "train") if valid else recorded
+            item.split = item.split or drawn
         self._by_found = {item.found_as: item for item in reversed(self.items)}  # an excluded one comes last
 
     def _add_findings(self, findings):
@@ -258,7 +262,10 @@ class Review:
             return undone
 
     def refresh(self):
-        """Read what other processes have decided; return the numbers of the photos that have changed."""
+        """Read what other processes have decided; return the numbers of the photos that have changed.
+
+        As deciding and undoing read it too, `changed_elsewhere` collects these numbers.
+        """
         changed = []
         for row in self.manifest.refresh():
             if row["decision"] in (KEPT, EXCLUDED):
@@ -267,6 +274,7 @@ class Review:
                     item = self._by_file.get(row["url"])
                 if item and self._update_item(item, row):
                     changed.append(item.number)
+        self.changed_elsewhere.update(changed)
         self._recheck()
         return changed
 

@@ -119,6 +119,8 @@ class ReviewGrid(anywidget.AnyWidget):
         sent = [number for number, jpeg in enumerate(jpegs) if jpeg]
         content = {"page": page, "view": view, "items": items, "sent": sent}
         self.send(content, [jpegs[number] for number in sent])
+        if self.review.changed_elsewhere:  # on other pages, too
+            self._send_changed([])
 
     def _item(self, item):
         """Return what the browser shows of a photo."""
@@ -137,7 +139,6 @@ class ReviewGrid(anywidget.AnyWidget):
             return self._respond([], OTHER_VIEW)
         first, last = sorted((int(message["first"]), int(message["last"])))
         numbers = self._view[max(0, first) : last + 1]
-        elsewhere = self.review.refresh()
         compared = self._compared_labels()
         changed = self.review.decide(numbers, message["decide"], message.get("label") or "")
         said = in_words([self.review.items[number] for number in changed])
@@ -146,14 +147,13 @@ class ReviewGrid(anywidget.AnyWidget):
         for label in self._compared_labels() - compared:
             said += f" {MIN_APPROVED_TO_COMPARE} photos of {label} are approved:"
             said += " choose a filter to see what is far from them."
-        self._respond(elsewhere + changed, said)
+        self._respond(changed, said)
 
     def _compared_labels(self):
         """Return the labels with so many approved photos that the others are compared with them."""
         return {label for label, files in self.review.approved().items() if len(files) >= MIN_APPROVED_TO_COMPARE}
 
     def _undo(self):
-        elsewhere = self.review.refresh()
         undone = self.review.undo()
         if undone is None:
             said = "There is nothing to undo."
@@ -161,13 +161,19 @@ class ReviewGrid(anywidget.AnyWidget):
             said = f"Undone: {in_number(len(undone))}."
         else:
             said = "Another tab has decided about these photos since, so they stay."
-        self._respond(elsewhere + (undone or []), said)
+        self._respond(undone or [], said)
 
     def _respond(self, changed, said):
         """Tell the browser which photos have changed, and where the review stands."""
-        positions = {number: self._positions[number] for number in changed if number in self._positions}
-        self.send({"changed": {str(place): self._item(self.review.items[n]) for n, place in positions.items()}})
+        self._send_changed(changed)
         self._say(said)
+
+    def _send_changed(self, changed):
+        """Send the photos that have changed here, or because another process has decided about them."""
+        numbers = self.review.changed_elsewhere.union(changed)
+        self.review.changed_elsewhere.clear()
+        positions = {number: self._positions[number] for number in numbers if number in self._positions}
+        self.send({"changed": {str(place): self._item(self.review.items[n]) for n, place in positions.items()}})
 
     def _say(self, said):
         """Tell the browser where the review stands. said: what screen readers read aloud."""
