@@ -202,7 +202,7 @@ def test_sections_output_and_epochs_are_shown_immediately(tmp_path):
     (tmp_path / "one").touch()
     assert [line.split() for line in lines_until(process, "0.75")[-2:]] == [["epoch", "train_loss"], ["0", "0.75"]]
     (tmp_path / "two").touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "") and [line.split() for line in out.splitlines()] == [["1", "0.5"]]
     log = (tmp_path / "run/stub.log").read_text()
     assert all(text in log for text in ("] Gather", "three photos", "train_loss", "0.75"))
@@ -235,9 +235,9 @@ def test_interrupt_ends_all_processes(tmp_path, number):
     pids = [int(pid) for pid in lines_until(process, "pids")[-1].split()[1:]]
     family = [psutil.Process(pid) for pid in pids]
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130 and err.splitlines()[-1] == "Interrupted."
-    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert not psutil.wait_procs(family, timeout=60)[1]
 
 
 def test_reply_during_a_widget_message_is_received(tmp_path, runner, monkeypatch):
@@ -261,7 +261,7 @@ def swallow(stream, kind, content=None, *args, **more):
     return {"content": content} if kind == "execute_reply" else send(stream, kind, content, *args, **more)
 session.send = swallow"""
 COMPUTE = """import time
-end = time.time() + 6
+end = time.time() + 12
 while time.time() < end: pass"""
 
 
@@ -270,9 +270,9 @@ while time.time() < end: pass"""
     [
         ({"idle_timeout": 2}, LOST, "the kernel has been idle for 2 s, but has sent no reply"),
         ({"quiet_timeout": 2}, "time.sleep(600)", "for 2 s the kernel has neither computed nor sent a message"),
-        ({"idle_timeout": 1, "quiet_timeout": 2}, COMPUTE, None),
-        ({"quiet_timeout": 2}, f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {COMPUTE!r}])", None),
-        ({"quiet_timeout": 2}, "for i in range(6): print(i); time.sleep(1)", None),
+        ({"idle_timeout": 5, "quiet_timeout": 5}, COMPUTE, None),
+        ({"quiet_timeout": 5}, f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {COMPUTE!r}])", None),
+        ({"quiet_timeout": 5}, "for i in range(8): print(i); time.sleep(1)", None),
     ],
     ids=["lost reply", "asleep", "computes", "its child computes", "speaks"],
 )
@@ -376,7 +376,7 @@ def test_port_in_use_is_reported(taken, tmp_path):
         env={**ENVIRONMENT, "PATH": path, "PORT": str(taken)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     for ended in (refused, line):
         assert ended.returncode and "Traceback" not in ended.stderr

@@ -191,12 +191,13 @@ for count, number in enumerate(mine):
     if count % 2: review.decide([number], "relabel", "star" if sys.argv[2] == "heart" else "heart")
     else: review.decide([number], "exclude")
     print(count + 1, flush=True)
+    if count == 200: sys.stdin.read()  # until it is killed
 """
 
 
 def start(folder, label):
     command = [sys.executable, "-c", DECIDE, str(folder), label]
-    return subprocess.Popen(command, stdout=-1, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_a_killed_process_loses_no_decision(tmp_path):
@@ -217,7 +218,7 @@ def test_two_processes_do_not_corrupt_the_manifest(tmp_path):
     review = Review(tmp_path)
     processes = [start(tmp_path, label) for label in LABELS]
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     assert sorted(review.refresh()) == list(range(120)) and review.refresh() == []
     for each in (review, Review(tmp_path)):
         assert each.counts() == {EXCLUDE: 60, RELABEL: 60} and len(each.items) == 120

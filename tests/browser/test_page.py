@@ -185,7 +185,7 @@ def test_with_the_keyboard_alone(visitor, drawing):
     plain = images(page)
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
-    assert until(lambda: images(page) not in (plain, []), 10), "no heatmap"
+    assert until(lambda: images(page) not in (plain, []), 60), "no heatmap"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator(".icon-facts li").first).to_be_visible()
@@ -282,9 +282,9 @@ def test_the_answer_in_words_bars_and_heat(page, drawing):
     assert wide > 5 * narrow
     plain = images(page)
     page.locator(".icon-look input").check()
-    assert until(lambda: images(page)[0].startswith("data:image/jpeg"), 10)
+    assert until(lambda: images(page)[0].startswith("data:image/jpeg"), 60)
     page.locator(".icon-look input").uncheck()
-    assert until(lambda: images(page) == plain, 10)
+    assert until(lambda: images(page) == plain, 60)
     upload(page, drawing("bell"))  # the last answer goes with its picture
     expect(page.locator(".icon-chart")).to_have_count(0)
     expect(page.locator(".icon-look")).to_be_hidden()

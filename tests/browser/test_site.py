@@ -276,7 +276,7 @@ def test_a_new_page_is_shown_at_the_second_load_and_works_without_a_network(brow
         page = context.new_page()
         open_page(page, host.url)
         classify(page, drawing, article=shown)
-        assert until(lambda: len(installed(page)) == 3, 20) and others in installed(page)
+        assert until(lambda: len(installed(page)) == 3, 60) and others in installed(page)
 
 
 def test_a_returning_visitor_who_never_had_the_whole_model_gets_the_new_page_at_once(browser, built, site, tmp_path):
@@ -378,7 +378,7 @@ def test_from_a_disk(browser, built, drawing, site):
         expect(page.get_by_role("table")).to_be_visible()
         plain = images(page)
         page.locator(".icon-look input").check()
-        assert until(lambda: not set(images(page)) & set(plain), 10)
+        assert until(lambda: not set(images(page)) & set(plain), 60)
         assert {url.partition(":")[0] for url in asked} <= {"file", "blob", "data"}
         assert [url for url in asked if url.startswith("file")] == [built[1].as_uri()]
         assert page.evaluate("document.documentElement.outerHTML.length") < 1e6  # the text of the model is removed

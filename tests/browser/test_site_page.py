@@ -73,10 +73,10 @@ def test_heatmap_that_is_switched_off_while_it_is_made(page, drawing):
     page.wait_for_timeout(1000)  # a heatmap takes some 20 ms
     assert images(page) == plain
     page.evaluate(f"{switch}.click(); {switch}.click(); {switch}.click()")
-    assert until(lambda: all(each.startswith("data:") for each in images(page)), 10)
+    assert until(lambda: all(each.startswith("data:") for each in images(page)), 60)
     page.evaluate("() => { HTMLCanvasElement.prototype.toDataURL = () => { throw new Error('no memory'); }; }")
     page.evaluate(f"{switch}.click(); {switch}.click()")
-    assert until(lambda: images(page) == plain, 10)  # rather than nothing
+    assert until(lambda: images(page) == plain, 60)  # rather than nothing
 
 
 def test_full_server_is_said_once_and_linked_to(visitor, host):
@@ -175,7 +175,7 @@ def test_axe_finds_nothing_serious_around_the_model(visitor, host, drawing, sche
     press(page)
     expect(prediction(page)).to_have_count(1)
     page.locator(".icon-look input").check()
-    assert until(lambda: images(page)[0].startswith("data:"), 10)
+    assert until(lambda: images(page)[0].startswith("data:"), 60)
     check("heatmap")
     page.add_init_script(OLD_BROWSER)
     page.goto(host.url)
