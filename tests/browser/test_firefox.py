@@ -126,7 +126,8 @@ UPLOAD = """(async () => {
   return new Promise((done) => {
     const isSame = (bytes) => bytes.length === content.length && bytes.every((byte, i) => byte === content[i]);
     const receive = (message, [buffer]) => buffer && done(isSame(new Uint8Array(buffer)));
-    upload.render({ model: new Model({ most: 1, said: "", examples: [{ name: "x.bmp", content }] }, receive), el });
+    const examples = [{ name: "x.bmp", content }];
+    upload.render({ model: new Model({ max_images: 1, said: "", examples }, receive), el });
     el.querySelector(".icon-examples button").click();
   });
 })()"""  # whether the served page sends a file as it is
