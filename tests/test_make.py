@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import runpy
 import shutil
 import signal
 import socket
@@ -22,8 +23,11 @@ from support.process import until
 from support.server import furnish, get, kernel_of
 from support.standin.photos import icon
 
+from icon_classifier.dataset.checks.photo import Finding
+from icon_classifier.dataset.review.findings import read_findings, write_findings
 from icon_classifier.notebook_runner import NotebookClient
 from icon_classifier.server.preflight import procfile
+from icon_classifier.training.gather import gather_from
 
 RUN = ROOT / "notebooks/run.py"
 ENVIRONMENT = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "TYPED_"))}
@@ -443,6 +447,23 @@ def test_make_review_serves_a_folder_on_this_computer_only(tmp_path):
             server.terminate()
     assert sorted((tmp_path / "mine").rglob("*")) == before
     assert (tmp_path / "photos/mine/.findings.jsonl").exists()
+
+
+def test_make_review_keeps_what_training_found(tmp_path):
+    """What the checks on features found stays, for photos that are there; the other checks run again."""
+    photos = tmp_path / "dataset"
+    for i in range(4):
+        (tmp_path / f"mine/{i % 2}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"mine/{i % 2}/{i}.jpg").write_bytes(icon("heart", i))
+    gather_from(tmp_path / "mine", photos)
+    file = next(photos.glob("0/*.jpg")).relative_to(photos).as_posix()
+    earlier = [
+        Finding(*each, "0", 0.5, "It is far.")
+        for each in (("outliers", file), ("outliers", "0/gone.jpg"), ("duplicates", file))
+    ]
+    write_findings(photos, earlier)
+    runpy.run_path(str(ROOT / "notebooks/review.py"))["prepare"](photos)
+    assert [(found.check, found.file) for found in read_findings(photos)] == [("outliers", file)]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections import Counter
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -186,11 +185,10 @@ def _split_and_record(dataset, photos, split):
     Nobody else writes to the manifest in between: two processes that train on one dataset get the same split.
     """
     manifest = Manifest(dataset)
-    writable = os.access(dataset, os.W_OK)
     files = [Path(photo.file).relative_to(dataset).as_posix() for photo in photos]
-    with manifest.locked() if writable else nullcontext():
-        if writable:
-            manifest.refresh()
+    with manifest.locked_if_writable():
+        manifest.refresh()
+        if manifest.writable:
             Rows(manifest).reconcile([file for file in files if _fits_in_a_row(file)])
         rows = Rows(manifest)
         sides = [rows.kept.get(file, {}).get("split", "") for file in files]
@@ -200,7 +198,7 @@ def _split_and_record(dataset, photos, split):
             for file, photo, before, side in zip(files, photos, sides, np.where(valid, VALID, TRAIN), strict=True)
             if side != before and photo.sha256 and _fits_in_a_row(file)
         ]
-        if changed and writable:
+        if changed and manifest.writable:
             manifest.add(*changed)
         elif changed:
             print(f"{dataset} cannot be written to, so which photos are for validation is not recorded.")

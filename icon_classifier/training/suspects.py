@@ -7,12 +7,15 @@ __all__ = ['find_suspects', 'show_findings', 'validation_errors']
 
 # %% ../../notebooks/library/05g_suspects.ipynb #05b10003
 import matplotlib.pyplot as plt, numpy as np
+from contextlib import suppress
 from pathlib import Path
 from ..dataset.checks.approved import FarFromApproved
 from ..dataset.checks.mislabelled import Mislabelled
 from ..dataset.checks.outliers import Outliers
 from ..dataset.checks.run import find_all
 from ..dataset.layout import readable
+from ..dataset.manifest import DiskError, is_dataset
+from ..dataset.review.findings import write_findings
 from ..images import ImageError, open_image
 from .early_look import EarlyLook, head_probabilities
 from .features import FrozenFeatures
@@ -32,7 +35,10 @@ def find_suspects(
     values = look.features.raw[rows]
     checks = (Mislabelled(look.features.labels, look.probabilities[rows], values), Outliers(values),
               FarFromApproved(values, map(_name, approved)))
-    return findings + [found for check in checks for found in check.find(with_features)]
+    findings += [found for check in checks for found in check.find(with_features)]
+    if is_dataset(photos):
+        with suppress(DiskError): write_findings(photos, findings) # `make review` shows them too
+    return findings
 
 # %% ../../notebooks/library/05g_suspects.ipynb #05b1000a
 def show_findings(

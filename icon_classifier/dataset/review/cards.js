@@ -36,7 +36,7 @@ function about(item, words) {
   const badge = element("span", { className, textContent: words[item.decision] ?? "" });
   const split = item.split ? ` (${item.split}) ` : " ";
   const first = element("p", { className: "review-label" }, {}, label, split, badge);
-  const reasons = item.reasons.map((reason) => element("p", { textContent: reason.replaceAll(" %", "\u00a0%") }));
+  const reasons = item.reasons.map((reason) => element("p", { textContent: reason }));
   return element("div", { className: "review-about" }, {}, first, ...reasons);
 }
 

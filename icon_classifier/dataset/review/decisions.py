@@ -280,6 +280,11 @@ class Review:
 
     # Approve
 
+    @property
+    def compares(self):
+        """Return whether the photos are compared with the approved ones."""
+        return self._far_from_approved is not None
+
     def approved(self):
         """Return {label: files of its approved photos}."""
         found = defaultdict(list)
@@ -293,7 +298,7 @@ class Review:
 
         The order changes in views that are made after that.
         """
-        if not self._far_from_approved:
+        if not self.compares:
             return
         approved = {(item.number, item.label) for item in self.items if item.decision == APPROVE}
         if approved == self._compared:

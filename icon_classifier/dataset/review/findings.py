@@ -1,7 +1,6 @@
 """Keep what the checks found beside the photos, so that a review opens without checking thousands of photos again."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +12,7 @@ FILE = ".findings.jsonl"  # in the dataset
 
 def write_findings(photos, findings):
     """Write `findings` to the dataset `photos`. Raises `DiskError`."""
-    lines = "".join(json.dumps(asdict(finding), ensure_ascii=False) + "\n" for finding in findings)
+    lines = "".join(json.dumps(vars(finding), ensure_ascii=False) + "\n" for finding in findings)
     with writing(photos):
         write_atomic(Path(photos) / FILE, lines.encode(errors="surrogateescape"))
 

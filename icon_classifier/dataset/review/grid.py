@@ -8,6 +8,7 @@ import anywidget
 import traitlets
 
 from ...errors import IconClassifierError
+from ..layout import readable
 from ..suspicion import EXCLUDE, RELABEL
 from .decisions import APPROVE, KEEP, MIN_APPROVED_TO_COMPARE, Review
 from .scripts import join_scripts
@@ -125,7 +126,7 @@ class ReviewGrid(anywidget.AnyWidget):
     def _item(self, item):
         """Return what the browser shows of a photo."""
         return {
-            "file": item.file,
+            "file": readable(item.file),
             "label": item.label,
             "split": item.split,
             "decision": item.decision,
@@ -151,7 +152,8 @@ class ReviewGrid(anywidget.AnyWidget):
 
     def _compared_labels(self):
         """Return the labels with so many approved photos that the others are compared with them."""
-        return {label for label, files in self.review.approved().items() if len(files) >= MIN_APPROVED_TO_COMPARE}
+        approved = self.review.approved() if self.review.compares else {}
+        return {label for label, files in approved.items() if len(files) >= MIN_APPROVED_TO_COMPARE}
 
     def _undo(self):
         undone = self.review.undo()
