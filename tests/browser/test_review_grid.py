@@ -43,6 +43,7 @@ VBox([ConfusionMatrix(["heart", "star"], found, grid.show), grid])
 """
 MANY_LABELS = """
 from icon_classifier.dataset.review.findings import read_findings
+from icon_classifier.dataset.review.grid import open_review
 open_review({photos!r}, read_findings({photos!r}))
 """
 MARKUP = "<i>bold<b>"  # a label, which is also a folder, and would be elements if it were not escaped
@@ -368,6 +369,29 @@ def test_cells_of_the_confusion_matrix_open_their_photos(browser, tmp_path):
             assert complaints == []
     assert decisions(photos) == {}
     assert decisions(tmp_path / "many") == {"label 1/0-1.jpg": "relabel", "label 2/0.jpg": "exclude"}
+
+
+def test_keys_decide_in_jupyterlab_and_not_about_cells(browser, tmp_path):
+    """JupyterLab itself cuts a cell at X, adds one at A and deletes one at D D."""
+    photos = furnish_review(tmp_path, 20)
+    cell = nbformat.v4.new_code_cell(MANY_LABELS.format(photos=str(photos)))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # else JupyterLab asks for one
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "review.ipynb")
+    line = "jupyter lab --no-browser --allow-root --ServerApp.port=$PORT --IdentityProvider.token="
+    with serve(tmp_path, ".venv", line, ready="api") as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{address}lab/tree/review.ipynb", wait_until="domcontentloaded", timeout=90_000)
+        page.get_by_text("| Idle").wait_for(timeout=60_000)
+        page.get_by_text("Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        shown(page)
+        cells = page.locator(".jp-Notebook .jp-Cell").count()
+        card(page, 0).focus()
+        press(page, "x", "a", "k", "d", "d")
+        for position, word in enumerate(("excluded", "approved", "kept")):
+            expect(card(page, position)).to_contain_text(word)
+        expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(cells)
+    assert sorted(decisions(photos).values()) == ["approve", "exclude", "keep"]
 
 
 def make_many_labels(folder):
