@@ -122,7 +122,7 @@ def test_choices_in_the_cleaner_are_applied_to_the_dataset(site, tmp_path, execu
     assert "40 files, 0 excluded" in text and "1 excluded, 1 moved to another label" in text
     deleted, moved = text.split("marked|")[1].splitlines()[0].split("|")
     assert sum(sides(text)) == 40 and min(sides(text)) >= 2
-    assert "duplicates. Each group is on one side" in text or "No photo has a duplicate" in text
+    assert "of duplicates, and each group is on one side" in text or "No photo has a duplicate" in text
     for _ in range(2):
         assert [file.name for file in (photos / ".excluded/heart").iterdir()] == [deleted.rsplit("/", 1)[1]]
         assert not (tmp_path / moved).exists()

@@ -215,9 +215,9 @@ class Review {
   // What the kernel says
 
   receive(message, buffers) {
-    this.responded();
-    if (message.changed) return this.change(message.changed);
     const waiting = !this.pages.items;
+    if (waiting || message.changed) this.responded(); // else it is a page that was requested ahead of time
+    if (message.changed) return this.change(message.changed);
     this.pages.receive(message, buffers);
     if (waiting && this.pages.items) this.show();
   }
