@@ -173,7 +173,8 @@ def sizes(folder):
     index = folder / "index.html"
     small = {path: len(gzip.compress(path.read_bytes())) for path in (index, *folder.glob("page-*/*"))}
     text = index.read_text(encoding="utf-8")
-    usable = sum(size for path, size in small.items() if path == index or f'{path.name}"' in text)
+    needed = {path for path in small if path == index or (f'{path.name}"' in text and path.name != "classifier.js")}
+    usable = sum(small[path] for path in needed)
     parts = sum(path.stat().st_size for path in folder.glob("parts/*"))
     return usable / 1e6, (sum(small.values()) + parts) / 1e6
 

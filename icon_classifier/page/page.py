@@ -23,8 +23,8 @@ from .upload import Photos
 log = logging.getLogger(__name__)
 
 THUMBNAIL = 320  # px, the longer side of an image with the heatmap over it
-MAX_PIXELS = 12_500_000  # per image; the browser scales every image that it can decode below this
-MAX_UPLOAD_BYTES = 16_000_000  # of all images on a page; the browser scales twenty images to 5 MB at most
+MAX_PIXELS = 12_500_000  # per image; the browser scales images below this, if it can decode them and read their pixels
+MAX_UPLOAD_BYTES = 16_000_000  # of all images on a page; twenty images that the browser scales have 5 MB at most
 NOT_STORED = "This page does not store the pictures that you upload."
 NO_FILE = "That contained no picture file. Save the picture first, then choose the file or drop it here."
 SERVER_ERROR = "Something went wrong on the server. Your picture is fine. Please try again."

@@ -339,6 +339,26 @@ def test_browser_that_does_not_know_an_option(page, folder, compared, refused, p
     assert answer["problem"].startswith(problem) if problem else "done" in answer
 
 
+def test_browser_whose_frames_have_other_channels(page, folder):
+    """Safari, and Chrome before 127, ignore the format that they are asked for."""
+    (folder / "frames.js").write_text("""
+        const real = VideoFrame.prototype.copyTo;
+        VideoFrame.prototype.copyTo = function (to, { rect }) { return real.call(this, to, { rect }); };""")
+    (folder / "worker-frames.js").write_text('import "./frames.js"; import "./classifier.js";')
+    data = encoded(Image.new("RGBA", (64, 64), (*P3_RED, 200)), icc_profile=P3)
+    (folder / "transparent.png").write_bytes(data)
+    preprocessing = {"resize": "squish", "size": [64, 64], "resample": 2}
+    script = """async (card) => {
+        const ask = self.start("worker-frames.js");
+        await ask("begin", { card });
+        const file = await (await fetch("transparent.png")).blob();
+        return { rgb: base64((await ask("prepare", { file, thumbnail: false })).done.rgb) };
+    }"""
+    answer = page.evaluate(script, {"labels": ["a", "b"], "preprocessing": preprocessing})
+    ours = np.asarray(_resize(open_image(data), preprocessing)).astype(int)
+    assert np.abs(pixels_of(answer, preprocessing).astype(int) - ours).max() <= 12
+
+
 NOT_IMAGES = {
     "empty": b"",
     "html": b"<html><body>404 Not Found</body></html>",

@@ -260,9 +260,16 @@ def test_a_new_page_is_shown_at_the_second_load_and_works_without_a_network(brow
             before = installed(page)
             publish(folder, site, article, more)
             host.requests.clear()
+            host.rate = 2e6 if more else None
             open_page(page, host.url)
+            if more:  # closed and opened again while the new one is fetched, with no other tab
+                assert until(host.parts, 60)
+                page.close()
+                page = context.new_page()
+                open_page(page, host.url)
+            host.rate = None
             classify(page, drawing, article=shown)
-            assert until(lambda before=before: installed(page) != before, 30)
+            assert until(lambda page=page, before=before: installed(page) != before, 30)
             assert before < installed(page), "an open tab may need its files"
             new = host.parts()
             assert len(new) == len(set(new)) and bool(new) == bool(more), "only the parts that are other ones"
@@ -315,12 +322,14 @@ def test_half_a_deploy_leaves_the_page_of_before(browser, built, site, drawing, 
             expect(page.locator(".icon-about")).to_contain_text("apart bell,")
             assert until(lambda path=path: path in host.requests, 30) and until(lambda: page.evaluate(TRIED), 30)
         classify(page, drawing)
-        host.instead = {"": new.replace(b"<head>", b"<head><script>var inserted;</script>")}
+        scripts = b'<head><script>var inserted;</script><script src="http://localhost:9/x.js"></script>'  # refused
+        host.instead = {"": new.replace(b"<head>", scripts)}
         host.requests.clear()
         open_page(page, host.url)
         assert until(lambda: set(host.parts()) and installed(page), 30)
         open_page(page, host.url)
         classify(page, drawing, article="the ")
+        expect(page.locator(".icon-note")).not_to_contain_text("Reload it")
 
 
 @pytest.mark.parametrize("body", [b"", b"\n<!DOCTYPE html>Log in"])
@@ -441,9 +450,14 @@ def test_worker_that_fails_is_said_and_replaced(browser, address, drawing):
         page.workers[0].evaluate("() => { self.onmessage = () => { throw new Error('dead'); }; }")
         press(page)
         expect(page.locator(".icon-problem")).to_contain_text("The model stopped working")
+        page.evaluate("async () => { for (const name of await caches.keys()) await caches.delete(name); }")
+        page.route("**/parts/*", lambda route: route.abort())
+        press(page)
+        expect(page.locator(".icon-problem")).to_contain_text(INCOMPLETE)
+        page.unroute("**/parts/*")
         press(page)
         expect(prediction(page)).to_contain_text("Prediction: bell")
-        assert len(page.workers) == 1 and complaints == []
+        assert len(page.workers) == 1 and [text for text in complaints if "ERR_FAILED" not in text] == []
 
 
 @pytest.mark.parametrize(

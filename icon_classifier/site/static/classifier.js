@@ -24,7 +24,7 @@ const NOT_RUN = "This browser cannot run the model: perhaps it is too old. Reloa
 class LoadError extends Error {}
 
 /** Whether memory could not be allocated: by the browser (a RangeError), or by onnxruntime (std::bad_alloc). */
-const isMemory = (error) => error instanceof RangeError || /alloc|memory/i.test(error);
+const isMemory = (error) => error instanceof RangeError || /alloc|memory/i.test(`${error}`.replace(/\w+:\/\/\S+/g, ""));
 
 const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const isGzip = (bytes) => bytes[0] === 0x1f && bytes[1] === 0x8b;

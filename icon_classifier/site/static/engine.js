@@ -30,8 +30,12 @@ export class Engine {
 
   /** Load runtime and model. */
   load() {
-    this.#loading = this.#load();
-    return this.#loading;
+    const loading = this.#load();
+    this.#loading = loading;
+    loading.catch(() => {
+      if (this.#loading === loading) this.#loading = null; // the next job tries again
+    });
+    return loading;
   }
 
   async #load() {

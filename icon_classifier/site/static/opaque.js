@@ -56,7 +56,16 @@ async function opaqueOf(bitmap, convert) {
     for (let y = 0; y < height; y += rows) {
       const part = { x: 0, y, width, height: Math.min(rows, height - y) };
       const pixels = new ImageData(width, part.height);
-      await frame.copyTo(pixels.data, { rect: part, format: "RGBA" });
+      let isKnown = false; // Safari, and Chrome before 127, ignore `format` and give other channels
+      const options = {
+        rect: part,
+        get format() {
+          isKnown = true;
+          return "RGBA";
+        },
+      };
+      await frame.copyTo(pixels.data, options);
+      if (!isKnown) throw new Error("copyTo does not convert");
       convert?.(pixels.data);
       flatten(pixels.data);
       context.putImageData(pixels, 0, y);

@@ -37,7 +37,7 @@ const names = async (kind) => (await caches.keys()).filter((name) => name.starts
 const workedOffline = async () => {
   for (const cacheName of await names("page ")) {
     const html = cacheName !== FILES && (await (await caches.match("./", { cacheName, ...ANY }))?.text());
-    const parts = (html || "").match(/parts\/[\w.-]+/g) ?? [];
+    const parts = (html || "").match(/parts\/(runtime|model)-[0-9a-f]+\.bin/g) ?? [];
     const found = await Promise.all(parts.map((part) => caches.match(part, ANY)));
     if (found.length && found.every(Boolean)) return true;
   }
@@ -62,6 +62,7 @@ const install = async () => {
 
 /** Delete the earlier pages, unless one may be open in a tab. */
 const clean = async () => {
+  if (self.registration.installing || self.registration.waiting) return; // a newer page is filling its caches
   const tabs = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
   if (tabs.some((tab) => tab.url.startsWith(self.registration.scope))) return;
   const old = (await names("")).filter((name) => name !== FILES && name !== PARTS);

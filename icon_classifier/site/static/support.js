@@ -28,7 +28,9 @@
   var onError = function (event) {
     var tag = event.target.tagName; // of an element that could not be loaded; such events do not bubble
     if (window.unsupported) return;
-    if (tag === "SCRIPT" || (tag === "LINK" && event.target.rel === "stylesheet")) tell(INCOMPLETE);
+    // Only our script has a version. Hosts insert others, which the policy refuses.
+    var isOurs = tag === "SCRIPT" && event.target.getAttribute("data-version");
+    if (isOurs || (tag === "LINK" && event.target.rel === "stylesheet")) tell(INCOMPLETE);
     else if (!tag && !window.pageStarted) refuse(OLD); // it cannot read page.js
   };
   window.addEventListener("error", onError, true);
