@@ -9,7 +9,8 @@ from icon_classifier.dataset.checks.degenerate import Degenerate
 from icon_classifier.dataset.checks.duplicates import Duplicates, LabelConflicts
 from icon_classifier.dataset.checks.run import find_all
 from icon_classifier.dataset.datasets import dataset_of
-from icon_classifier.dataset.manifest import DiskError, is_dataset
+from icon_classifier.dataset.layout import readable
+from icon_classifier.dataset.manifest import EXCLUDED, DiskError, Manifest, is_dataset
 from icon_classifier.dataset.review.findings import read_findings, write_findings
 from icon_classifier.errors import IconClassifierError
 from icon_classifier.server.port import refusal
@@ -33,19 +34,20 @@ def prepare(source):
 
         gather_from(source, photos)
     print(f"Checking the photos in {photos}", flush=True)
-    found, findings, left_out = find_all(photos)
+    found, findings, _ = find_all(photos)
     findings += earlier_findings(photos, found)
     try:
         write_findings(photos, findings)
     except DiskError as error:  # the photos can be looked at
         print(f"The findings are not shown. {error}")
-    print(f"{len(found)} photos, {len(findings)} findings", *filter(None, [left_out]), sep="\n")
+    print(f"{len(found)} photos, {len(findings)} findings")
     return photos
 
 
 def earlier_findings(photos, found):
     """Return what train.ipynb found out with its network about the photos `found`, which takes no network again."""
     files = {photo.file for photo in found}
+    files |= {readable(row["file"]) for row in Manifest(photos).rows if row["decision"] == EXCLUDED}
     names = {check.name for check in (Degenerate, Duplicates, LabelConflicts)}
     return [earlier for earlier in read_findings(photos) if earlier.check not in names and earlier.file in files]
 

@@ -21,6 +21,7 @@ from icon_classifier.notebook_runner import Screen, StalledError, execute
 # variables of make, which passes on TYPED_LABELS and so on
 TYPED = ("SOURCE", "PHOTOS", "LABELS", "OTHERS", "EPOCHS", "WEIGHTS")
 PATHS = ("photos", "others", "weights")  # settings that are text although their default is None
+COUNTS = ("epochs", "per_label", "size", "batch_size")
 PACKAGE = Path(__file__).parent.parent / "icon_classifier"
 
 
@@ -63,8 +64,8 @@ def read_setting(name, text, known):
         value = text
     if name == "labels":
         return value if isinstance(value, list | dict) else split_labels(text)
-    if name == "epochs" and value is not None and (type(value) is not int or value < 1):
-        raise SettingsError(f"epochs should be a whole number of at least 1, not {text!r}.")
+    if name in COUNTS and value is not None and (type(value) is not int or value < 1):
+        raise SettingsError(f"{name} should be a whole number of at least 1, not {text!r}.")
     if not isinstance(value, int | float | list | dict | None):
         raise SettingsError(f"{name} should be a number, True, False or None, not {text!r}.")
     return value

@@ -1,5 +1,6 @@
 """What a review must survive: equal photos, other processes, full disks, gathering, odd file names."""
 
+import hashlib
 import os
 import random
 import subprocess
@@ -16,13 +17,15 @@ from test_review import decisions, files, finding, make_dataset, number
 from icon_classifier.dataset import manifest as manifest_module
 from icon_classifier.dataset.checks.run import find_all
 from icon_classifier.dataset.exclude import exclude, relabel
-from icon_classifier.dataset.manifest import DiskError, Manifest
+from icon_classifier.dataset.manifest import BY_HAND, KEPT, DiskError, Manifest
 from icon_classifier.dataset.review import decisions as decisions_module
 from icon_classifier.dataset.review.approved import CompareWithApproved
 from icon_classifier.dataset.review.decisions import APPROVE, EXCLUDE, KEEP, RELABEL, Review
 from icon_classifier.dataset.review.findings import write_findings
 from icon_classifier.dataset.review.grid import open_review
 from icon_classifier.dataset.review.thumbnails import Thumbnails
+from icon_classifier.dataset.split import GroupSplitter
+from icon_classifier.training.gather import gather_from
 
 
 def draw(path, seed=0, mode="wb"):
@@ -73,6 +76,69 @@ def test_a_path_stays_that_of_one_photo(tmp_path):
     for _ in range(5):
         review.undo()
     assert contents(tmp_path) == before and not decisions(tmp_path)
+
+
+@pytest.fixture
+def gathered(tmp_path):
+    """Return a function that gathers 6 photos of 2 labels, and the dataset; the source is beside it."""
+    for i in range(12):
+        draw(tmp_path / f"source/{('heart', 'star')[i % 2]}/{i}.jpg", i)
+
+    def gather():
+        gather_from(tmp_path / "source", tmp_path / "dataset")
+
+    gather()
+    return gather, tmp_path / "dataset"
+
+
+def by_hand(photos):
+    """Return {the sides and decisions} of the photos that were added by hand, after a look whether they are there."""
+    rows = [row for row in Manifest(photos).rows if row["origin"] == BY_HAND and row["decision"] == KEPT]
+    assert all((photos / row["file"]).exists() for row in rows)
+    return sorted((row["label"], row["given"], row["split"], decisions_module.decision_of(row)) for row in rows)
+
+
+def test_normalizing_a_photo_keeps_what_was_decided_about_it(gathered):
+    """A PNG that was added by hand becomes a JPEG of another name at the next gathering."""
+    gather, photos = gathered
+    for seed, name in enumerate(("moved", "approved")):
+        noise = np.random.default_rng(50 + seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(photos / f"heart/{name}.png")
+    review = Review(photos)
+    review.decide([number(review, "heart/moved.png")], RELABEL, "star")
+    review.decide([number(review, "heart/approved.png")], APPROVE)
+    GroupSplitter()(sorted([*photos.glob("*/*.jpg"), *photos.glob("*/*.png")]))
+    before = by_hand(photos)
+    assert [(given, decision) for _, given, _, decision in before] == [("", APPROVE), ("heart", RELABEL)]
+    gather()
+    assert by_hand(photos) == before and not list(photos.glob("*/*.png"))
+    Review(photos)
+    assert by_hand(photos) == before
+
+
+def test_a_photo_that_returns_under_another_name_is_still_that_photo(gathered):
+    """An original of the same name is in .excluded already when its label leaves the source, and when it returns."""
+    gather, photos = gathered
+    draw(photos / "heart/hand.jpg", 70)
+    draw(photos / ".excluded/heart/hand.jpg", 71)
+    review = Review(photos)
+    review.decide([number(review, "heart/hand.jpg")], APPROVE)
+    source = photos.parent / "source"
+    (source / "heart").rename(photos.parent / "away")
+    gather()
+    (photos.parent / "away").rename(source / "heart")
+    gather()
+    (row,) = [row for row in Manifest(photos).rows if row["origin"] == BY_HAND and row["decision"] == KEPT]
+    assert hashlib.sha256((photos / row["file"]).read_bytes()).hexdigest() == row["sha256"]
+    assert by_hand(photos) == [("heart", "", "", APPROVE)]
+
+
+def test_an_approval_ends_with_the_label_it_was_about(tmp_path):
+    make_dataset(tmp_path, per_label=2)
+    review = Review(tmp_path)
+    review.decide([number(review, "heart/00000.jpg")], APPROVE)
+    relabel(tmp_path / "heart/00000.jpg", "star")
+    assert Review(tmp_path).approved() == {}
 
 
 def labels_of(photos):

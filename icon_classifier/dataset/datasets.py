@@ -11,7 +11,7 @@ from .exclude import EXCLUDED_FOLDER, move_photo
 from .ingest import MAX_SIDE, write_photo
 from .labels import safe_name
 from .layout import find_images
-from .manifest import BY_HAND, FORGOTTEN, Manifest, is_dataset, writing
+from .manifest import BY_HAND, FORGOTTEN, KEPT, Manifest, is_dataset, writing
 
 RESERVED = {"sample", "search"}  # sources whose datasets have these folder names
 
@@ -61,7 +61,9 @@ def normalize_added(manifest):
     """
     photos = manifest.photos
     count = 0
+    changed = False
     listed = {row["file"] for row in manifest.rows if row["origin"] != BY_HAND}
+    decided = {row["file"]: row for row in manifest.rows if row["origin"] == BY_HAND and row["decision"] == KEPT}
     for file, split, _ in find_images(photos):
         parts = file.split("/")
         folder = "/".join(parts[:2]) if split else parts[0]
@@ -73,10 +75,18 @@ def normalize_added(manifest):
             image = open_image(body, max_side=MAX_SIDE)
         except (ImageError, OSError):
             continue
+        name = f"{hashlib.sha256(body).hexdigest()[:16]}.jpg"
         with writing(photos):
-            write_photo(photos / folder / f"{hashlib.sha256(body).hexdigest()[:16]}.jpg", image)
+            write_photo(photos / folder / name, image)
             move_photo(path, photos / EXCLUDED_FOLDER / file)
+        if row := decided.get(file):  # its decision and its side of the split stay those of the photo
+            first = row["given_file"] and f"{row['given_file'].rpartition('/')[0]}/{name}"
+            sha256 = hashlib.sha256((photos / folder / name).read_bytes()).hexdigest()
+            manifest.change(row, file=f"{folder}/{name}", given_file=first, sha256=sha256)
+            changed = True
         count += 1
+    if changed:
+        manifest.save()
     return count
 
 

@@ -224,6 +224,8 @@ def exclude(photos, files):
     """
     photos = Path(photos)
     files = [Path(file).relative_to(photos) for file in files if Path(file).exists()]
+    if not files:
+        return []
     if not is_dataset(photos):
         return [move_photo(photos / file, photos / EXCLUDED_FOLDER / file) for file in files]
     change = dict(decision=EXCLUDED, reason=BY_CLEANING)
@@ -257,5 +259,5 @@ def relabel(file, label):
         return move_photo(file, file.parent.parent / label / file.name)
     with _rows(photos) as rows:
         row = rows.of(file.relative_to(photos).as_posix())
-        (moved,) = apply_changes(rows.manifest, [(row, rows.moved(row, label))])
+        (moved,) = apply_changes(rows.manifest, [(row, rows.moved(row, label) | dict(reason=""))])
     return moved and rows.manifest.place(moved)

@@ -95,7 +95,8 @@ class Manifest:
     @property
     def writable(self):
         """Return whether files can be created in the dataset."""
-        return os.access(self.photos, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        paths = [self.photos, *(path for path in (self.path, self.photos / LOCK) if path.exists())]
+        return all(os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids) for path in paths)
 
     def locked_if_writable(self):
         """Return a context as `locked`, to read only: a dataset that cannot be written to can be read without it."""

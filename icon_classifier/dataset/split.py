@@ -121,10 +121,10 @@ def linked_groups(photos):
     photos: see checks.photo.Photo. Copies are linked, also those with another exposure and mirrored ones. Not all
     duplicates are: among drawings of one icon they form chains through half of them, though most are no copies.
     """
-    from .checks.duplicates import _is_similar, duplicate_groups, duplicate_pairs
+    from .checks.duplicates import are_similar, duplicate_groups, duplicate_pairs
 
     pairs = duplicate_pairs(photos)
-    return duplicate_groups(photos, [(i, j) for i, j in pairs if _is_similar(photos[i], photos[j])])
+    return duplicate_groups(photos, [(i, j) for i, j in pairs if are_similar(photos[i], photos[j])])
 
 
 def linked_files(files):
@@ -196,7 +196,7 @@ def _split_and_record(dataset, photos, split):
         changed = [
             {**rows.of(file), "split": side}
             for file, photo, before, side in zip(files, photos, sides, np.where(valid, VALID, TRAIN), strict=True)
-            if side != before and photo.sha256 and _fits_in_a_row(file)
+            if side != before and photo.sha256 and _fits_in_a_row(file) and (dataset / file).exists()
         ]
         if changed and manifest.writable:
             manifest.add(*changed)

@@ -242,10 +242,9 @@ def _move_added(manifest, folders, start, end):
     moved = []
     for path in [path for folder in folders for path in sorted((start / folder).glob("*")) if path.is_file()]:
         file = path.relative_to(start).as_posix()
-        if file not in others:
-            move_photo(path, end / file)
+        place = end / file if file in others else move_photo(path, end / file)
         if file in added:
-            row = added[file]
+            row = added[file] | dict(file=place.relative_to(end).as_posix())
             changes = changes_to_restore(row) if end == manifest.photos else changes_to_withdraw(row, NOT_THERE)
             moved.append({**row, **changes})
     manifest.add(*moved)

@@ -53,7 +53,7 @@ class Duplicates:
                 found += [
                     _finding(self.name, photos, neighbours, members[0], i, "label", copies.get(i))
                     for i in members[1:]
-                    if i in copies or any(_is_similar(photos[i], photos[j]) for j in neighbours[i].keys() & members)
+                    if i in copies or any(are_similar(photos[i], photos[j]) for j in neighbours[i].keys() & members)
                 ]
         return found
 
@@ -204,7 +204,7 @@ def are_copies(a, b):
     )
 
 
-def _is_similar(a, b):
+def are_similar(a, b):
     """Return whether a person should compare two duplicates. Drawings of an icon in different colours are left out."""
     if a.sha256 == b.sha256:
         return True

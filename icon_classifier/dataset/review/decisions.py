@@ -127,7 +127,8 @@ class Review:
             file = readable(item.file)
             item.found_as = file if file in found or file in valid or not item.row else item.row["given_file"] or file
             recorded = item.row["split"] if item.row else ""
-            drawn = ("valid" if item.found_as in valid else "train") if valid else recorded
+            session = ("valid" if item.found_as in valid else "train") if valid else ""
+            drawn = recorded or session if item.decision == EXCLUDE else session or recorded
             item.split = item.split or drawn
         self._by_found = {item.found_as: item for item in reversed(self.items)}  # an excluded one comes last
 
