@@ -157,7 +157,7 @@ def test_settings_arrive_as_typed(tmp_path, typed, wanted):
         ({"LABELS": "311"}, "LABELS needs at least two labels, separated by commas, not only ['311']."),
         ({"LABELS": " , "}, "LABELS needs at least two labels"),
         ({"ARGS": "-p sizes 3"}, "There is no setting 'sizes'. The settings: source, labels,"),
-        ({"ARGS": "-p size large"}, "size should be a number, True, False or None, not 'large'."),
+        ({"ARGS": "-p size large"}, "size should be a whole number of at least 1, not 'large'."),
         ({"ARGS": "-p export 'my folder"}, "ARGS cannot be read (No closing quotation): -p export 'my folder"),
     ],
 )
