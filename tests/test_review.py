@@ -294,30 +294,6 @@ def test_a_full_disk_moves_no_photo(tmp_path, monkeypatch):
     assert review.counts() == {"": 12}
 
 
-def test_undo_after_a_full_disk(tmp_path):
-    make_dataset(tmp_path)
-    before = files(tmp_path)
-    code = """
-import resource, signal, sys
-from icon_classifier.dataset.manifest import DiskError
-from icon_classifier.dataset.review.decisions import Review
-review = Review(sys.argv[1])
-review.decide(range(3), 'exclude')
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, ((review.photos / 'manifest.csv').stat().st_size + 50, hard))
-try:
-    review.undo()
-except DiskError:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    print(review.undo())
-"""
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=env)
-    assert run.stdout == "[0, 1, 2]\n", run.stderr
-    assert files(tmp_path) == before and decisions(tmp_path) == {}
-
-
 def test_a_thumbnail_shows_the_photo_that_is_there_now(tmp_path):
     """A photo was moved away, and then another one got its path."""
     make_dataset(tmp_path)

@@ -371,27 +371,10 @@ def test_a_label_without_photos_is_still_there(tmp_path):
     assert (tmp_path / "heart/00000.jpg").exists() and Manifest(tmp_path).folders()["heart"] == "heart"
 
 
-UNDO_ON_A_FULL_DISK = """
-import resource, signal, sys
-from icon_classifier.dataset.manifest import DiskError
-from icon_classifier.dataset.review.decisions import Review
-review = Review(sys.argv[1])
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-review.decide(range(3), "exclude")
-_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, ((review.photos / "manifest.csv").stat().st_size + 50, most))
-try:
-    review.undo()
-except DiskError:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    print(review.undo())
-"""
-
-
 def test_undo_works_after_a_full_disk(tmp_path):
     make_dataset(tmp_path)
     before = files(tmp_path)
-    command = [sys.executable, "-c", UNDO_ON_A_FULL_DISK, str(tmp_path)]
+    command = [sys.executable, str(ROOT / "tests/support/programs/undo_on_full_disk.py"), str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert run.stdout == "[0, 1, 2]\n", run.stderr
     assert files(tmp_path) == before and not decisions(tmp_path)

@@ -7,11 +7,11 @@ from pathlib import Path
 from PIL import Image
 
 from ..images import ImageError, open_image
-from .exclude import EXCLUDED_FOLDER, move_photo
+from .exclude import move_photo
 from .ingest import MAX_SIDE, write_photo
 from .labels import safe_name
 from .layout import find_images
-from .manifest import BY_HAND, FORGOTTEN, KEPT, Manifest, is_dataset, writing
+from .manifest import BY_HAND, EXCLUDED_FOLDER, FORGOTTEN, KEPT, Manifest, is_dataset, writing
 
 RESERVED = {"sample", "search"}  # sources whose datasets have these folder names
 

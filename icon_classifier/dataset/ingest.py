@@ -5,11 +5,12 @@ import io
 
 from ..files import write_atomic
 from ..images import ImageError, open_image
-from .exclude import EXCLUDED_FOLDER, move_photo
+from .exclude import move_photo
 from .links import FetchError, SourceError
 from .manifest import (
     END,
     EXCLUDED,
+    EXCLUDED_FOLDER,
     FORGOTTEN,
     FOUND,
     KEPT,

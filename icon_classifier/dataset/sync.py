@@ -6,11 +6,12 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from .exclude import EXCLUDED_FOLDER, move_photo
+from .exclude import move_photo
 from .links import SourceError
 from .manifest import (
     BY_HAND,
     EXCLUDED,
+    EXCLUDED_FOLDER,
     FORGOTTEN,
     FOUND,
     KEPT,

@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 from support import ROOT
-from support.page import complaints_of, images, new_cards, open_page, prediction, press, ready, sent, upload
+from support.page import complaints_of, images, jupyterlab, new_cards, open_page, prediction, press, ready, sent, upload
 from support.process import python, until
 from support.profiles import P3, P3_RED, SRGB_RED
 from support.server import furnish, get, serve
@@ -447,13 +447,7 @@ def test_make_it_yours_as_the_docs_say(browser, site, drawing, tmp_path):
 
 
 def test_in_jupyterlab_the_same_notebook_is_the_page(browser, site, drawing):
-    line = "jupyter lab --no-browser --allow-root --ServerApp.port=$PORT --IdentityProvider.token="
-    with serve(site, ".venv", line, ready="api") as address, browser.new_context() as context:
-        page = context.new_page()
-        page.goto(f"{address}lab/tree/notebooks/icon_classifier.ipynb", wait_until="domcontentloaded", timeout=90_000)
-        page.get_by_text("| Idle").wait_for(timeout=60_000)
-        page.get_by_text("Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
+    with jupyterlab(browser, site, "notebooks/icon_classifier.ipynb") as page:
         ready(page, 60_000)
         upload(page, drawing("bell"))
         press(page)

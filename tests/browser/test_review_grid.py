@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 from support import ROOT
-from support.page import complaints_of
+from support.page import complaints_of, jupyterlab
 from support.process import python
 from support.server import kernels, serve, server_of
 from test_review import decisions, finding, make_dataset
@@ -377,13 +377,7 @@ def test_keys_decide_in_jupyterlab_and_not_about_cells(browser, tmp_path):
     cell = nbformat.v4.new_code_cell(MANY_LABELS.format(photos=str(photos)))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # else JupyterLab asks for one
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "review.ipynb")
-    line = "jupyter lab --no-browser --allow-root --ServerApp.port=$PORT --IdentityProvider.token="
-    with serve(tmp_path, ".venv", line, ready="api") as address, browser.new_context() as context:
-        page = context.new_page()
-        page.goto(f"{address}lab/tree/review.ipynb", wait_until="domcontentloaded", timeout=90_000)
-        page.get_by_text("| Idle").wait_for(timeout=60_000)
-        page.get_by_text("Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
+    with jupyterlab(browser, tmp_path, "review.ipynb") as page:
         shown(page)
         cells = page.locator(".jp-Notebook .jp-Cell").count()
         card(page, 0).focus()

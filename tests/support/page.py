@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import expect
 
 from support import binaries
-from support.server import get
+from support.server import get, serve
 
 CHROMIUM = {  # the options with which it is started
     "executable_path": binaries.find("chromium"),
@@ -142,3 +142,16 @@ def come_and_go(browser, address, image):
         with socket.create_connection(("127.0.0.1", urlsplit(address).port)) as raw:
             raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n")
         get(address)
+
+
+@contextmanager
+def jupyterlab(browser, folder, notebook):
+    """Serve `folder` with JupyterLab, open the notebook at this path in it, and run all cells; yield the page."""
+    line = "jupyter lab --no-browser --allow-root --ServerApp.port=$PORT --IdentityProvider.token="
+    with serve(folder, ".venv", line, ready="api") as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{address}lab/tree/{notebook}", wait_until="domcontentloaded", timeout=90_000)
+        page.get_by_text("| Idle").wait_for(timeout=60_000)
+        page.get_by_text("Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        yield page
