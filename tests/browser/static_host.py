@@ -20,6 +20,7 @@ class Host:
     cut, stall: how many of the next responses for parts of the model end in the middle, or stop there without an end.
     instead: {path: bytes} that are sent instead of the file, as by a stale cache or a proxy that has a page of its own.
     compress: whether responses are compressed where the browser accepts that.
+    gate: responses for parts of runtime and model wait until this event is set, as it is at first.
     rate: the bytes per second of all responses together, or None for no limit.
     """
 
@@ -34,6 +35,8 @@ class Host:
         self.instead = {}
         self.cut = 0
         self.stall = 0
+        self.gate = threading.Event()
+        self.gate.set()
         self.stopped = threading.Event()
         host = self
 
@@ -69,6 +72,8 @@ class Host:
         cut, stall = self.cut > 0 and is_model, self.stall > 0 and is_model
         self.cut -= cut
         self.stall -= stall
+        if path.startswith("parts/"):
+            self.gate.wait()
         try:
             self.send(handler.wfile, data[: len(data) // 2] if cut or stall else data)
             if stall:
@@ -92,6 +97,7 @@ class Host:
 
     def stop(self):
         self.stopped.set()
+        self.gate.set()
         self.server.shutdown()
         self.server.server_close()
 

@@ -60,13 +60,16 @@ const install = async () => {
   await self.skipWaiting();
 };
 
-/** Delete the earlier pages, unless one may be open in a tab. */
+/**
+ * Delete what is older than the page before this one. A tab may have received that page from the earlier worker and not
+ * yet its scripts: a browser lists it among the clients only later.
+ */
 const clean = async () => {
-  if (self.registration.installing || self.registration.waiting) return; // a newer page is filling its caches
-  const tabs = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-  if (tabs.some((tab) => tab.url.startsWith(self.registration.scope))) return;
-  const old = (await names("")).filter((name) => name !== FILES && name !== PARTS);
-  await Promise.all(old.map((name) => caches.delete(name)));
+  for (const [kind, current] of [["page ", FILES], ["parts ", PARTS]]) {
+    const all = await names(kind); // in the order in which they were opened
+    const old = all.slice(0, Math.max(0, all.indexOf(current) - 1));
+    await Promise.all(old.map((name) => caches.delete(name)));
+  }
 };
 
 const activate = async () => {
@@ -92,5 +95,4 @@ self.addEventListener("fetch", (event) => {
   const isPage = mode !== "navigate" ? !path.startsWith("parts/") : ["", "index.html"].includes(path);
   if (method !== "GET" || !url.startsWith(self.registration.scope) || !isPage) return;
   event.respondWith(respond(event.request));
-  if (mode === "navigate") event.waitUntil(clean());
 });
