@@ -103,6 +103,19 @@ def test_progress_is_shown(page, good):
     assert said[3:] == [""]
 
 
+def test_a_press_waits_for_the_last_picture(page, good):
+    send(page, {"begin": 2})
+    page.button.click()
+    assert "Receiving picture 1 of 2" in page.note.value
+    send(page, {"name": "1", "address": "blob:1"}, good)
+    assert "Receiving picture 2 of 2" in page.note.value and "Prediction" not in read(page)[0]
+    send(page, {"name": "2", "address": "blob:2"}, good)
+    assert ["Prediction: star" in words for words in read(page)] == [True, True] and page.note.value == ""
+    send(page, {"begin": 1})  # others are not classified before the button is pressed again
+    send(page, {"name": "3", "address": "blob:3"}, good)
+    assert "Prediction" not in read(page)[0]
+
+
 def test_second_press_does_not_repeat_work(page, good, monkeypatch):
     asked = []
     predict = page.classifier.predict

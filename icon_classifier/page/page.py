@@ -87,6 +87,7 @@ class IconPage:
         self.table = Table()
         self._uploads = []
         self._coming = 0  # the number of images that the browser is sending
+        self._is_pressed = False  # whether the button was pressed before the last of them
         self._missing = ""  # why there is no classifier
         self.classifier = None
         examples = []
@@ -133,6 +134,7 @@ class IconPage:
             each.widget.close()
         self._uploads = []
         self._coming = min(number, self.upload.max_images)
+        self._is_pressed = False
         self.table.rows = []
         self.look.layout.display = "none"  # until there is a heatmap to show
         self.look.value = False
@@ -162,16 +164,21 @@ class IconPage:
             images = "1 picture" if good == 1 else f"{good} pictures"
             ready = f"{images} to classify." if good else ""
             self.upload.said = " ".join(filter(None, [*(each.problem for each in self._uploads), ready]))
+        if self._is_pressed:
+            self._classify()
 
     # Show predictions
 
-    def _classify(self, _button):
+    def _classify(self, _button=None):
         """Classify the images that have no prediction yet, so that a second press does not repeat the work."""
-        if self._missing or not self._uploads:
+        if self._missing or not self._coming:
             return self._say(self._missing or "Choose a picture first, then press the button.")
+        self._is_pressed = len(self._uploads) < self._coming
+        if self._is_pressed:
+            return self._show_progress(f"Receiving picture {len(self._uploads) + 1} of {self._coming} …")
         waiting = [each for each in self._uploads if each.content and not each.prediction]
         for number, each in enumerate(waiting, 1):
-            self.note.value = f'<span class="icon-busy">Classifying picture {number} of {len(waiting)} …</span>'
+            self._show_progress(f"Classifying picture {number} of {len(waiting)} …")
             each.problem = ""
             self._report_errors(lambda each=each: self._predict(each), each)
             each.draw()
@@ -204,6 +211,9 @@ class IconPage:
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
 
     # Messages and errors
+
+    def _show_progress(self, words):
+        self.note.value = f'<span class="icon-busy">{words}</span>'
 
     def _say(self, words):
         """Show plain text on the page and let screen readers read it aloud."""

@@ -84,15 +84,21 @@ def test_a_visitor_reads_the_right_names(page, drawing):
 # The ways in
 
 
-def drop(page, path):
-    held = page.evaluate_handle(
-        """([name, bytes]) => {
+def transfer(page, *paths):
+    """Return a handle of a DataTransfer that holds files."""
+    return page.evaluate_handle(
+        """(files) => {
           const held = new DataTransfer();
-          held.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+          const add = ([name, bytes]) => held.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+          files.forEach(add);
           return held;
         }""",
-        [path.name, list(path.read_bytes())],
+        [[path.name, list(path.read_bytes())] for path in paths],
     )
+
+
+def drop(page, path):
+    held = transfer(page, path)
     page.dispatch_event("body", "dragover", {"dataTransfer": held})
     expect(page.locator(".icon-upload")).to_have_class(re.compile("icon-over"))
     page.dispatch_event("h1", "drop", {"dataTransfer": held})  # beside the mark: the whole page takes it
@@ -301,6 +307,20 @@ def test_what_is_none_of_them_is_said(page, site, drawing):
     press(page)
     expect(prediction(page)).to_contain_text("Prediction: heart")
     expect(page.locator(".icon-modest")).to_have_count(0)
+
+
+def test_a_press_before_the_pictures_have_come_classifies_them(page, drawing):
+    page.evaluate(
+        """(dataTransfer) => {
+          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+          const buttons = [...document.querySelectorAll("button")];
+          buttons.find((button) => button.textContent.includes("Classify Icon")).click();
+        }""",
+        transfer(page, drawing("star"), drawing("bell")),
+    )
+    expect(prediction(page)).to_have_count(2)
+    expect(page.get_by_role("status").first).to_contain_text("bell")
+    expect(page.locator(".icon-note")).to_have_text("")
 
 
 def test_several_pictures_and_a_table_to_copy(visitor, drawing, tmp_path):

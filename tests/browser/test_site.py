@@ -33,7 +33,8 @@ test_a_visitor_reads_the_right_names test_ways_in test_what_holds_no_picture_is_
 test_a_link_that_is_dropped_is_answered_and_leads_nowhere test_the_heading_stays_in_its_place_while_the_page_opens
 test_with_the_keyboard_alone test_a_small_file_of_many_pixels_is_made_smaller_too
 test_the_answer_in_words_bars_and_heat test_what_is_none_of_them_is_said test_several_pictures_and_a_table_to_copy
-test_twenty_at_a_time test_axe_finds_nothing_serious visitor page photo""".split()
+test_a_press_before_the_pictures_have_come_classifies_them test_twenty_at_a_time
+test_axe_finds_nothing_serious visitor page photo""".split()
 globals().update({name: getattr(test_page, name) for name in SHARED})
 
 UNEXPECTED = "Something went wrong in this browser"
