@@ -302,7 +302,7 @@ def test_a_returning_visitor_who_never_had_the_whole_model_gets_the_new_page_at_
         before = installed(page)
         publish(folder, site, "the ", AGAIN)
         open_page(page, host.url)
-        assert until(lambda: installed(page) != before, 30)
+        assert until(lambda: installed(page) != before, 60)
         open_page(page, host.url)
         expect(page.locator(".icon-about")).to_contain_text("the bell")
 
@@ -326,13 +326,13 @@ def test_half_a_deploy_leaves_the_page_of_before(browser, built, site, drawing, 
             host.requests.clear()
             open_page(page, host.url)
             expect(page.locator(".icon-about")).to_contain_text("apart bell,")
-            assert until(lambda path=path: path in host.requests, 30) and until(lambda: page.evaluate(TRIED), 30)
+            assert until(lambda path=path: path in host.requests, 60) and until(lambda: page.evaluate(TRIED), 60)
         classify(page, drawing)
         scripts = b'<head><script>var inserted;</script><script src="http://localhost:9/x.js"></script>'  # refused
         host.instead = {"": new.replace(b"<head>", scripts)}
         host.requests.clear()
         open_page(page, host.url)
-        assert until(lambda: set(host.parts()) and installed(page), 30)
+        assert until(lambda: set(host.parts()) and installed(page), 60)
         open_page(page, host.url)
         classify(page, drawing, article="the ")
         expect(page.locator(".icon-note")).not_to_contain_text("Reload it")
