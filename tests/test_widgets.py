@@ -114,6 +114,10 @@ def test_a_press_waits_for_the_last_picture(page, good):
     send(page, {"begin": 1})  # others are not classified before the button is pressed again
     send(page, {"name": "3", "address": "blob:3"}, good)
     assert "Prediction" not in read(page)[0]
+    send(page, {"begin": 1})
+    page.button.click()
+    send(page, {"name": "4", "address": "blob:4"}, b"<html>")
+    assert "not an image" in read(page)[0] and page.note.value == ""
 
 
 def test_second_press_does_not_repeat_work(page, good, monkeypatch):

@@ -182,11 +182,11 @@ class IconPage:
             each.problem = ""
             self._report_errors(lambda each=each: self._predict(each), each)
             each.draw()
+        self.note.value = ""
         if waiting:
             several = len(self._uploads) > 1
             self.table.rows = [each.row() for each in self._uploads] if several else []
             results = [f"{each.name}: {each.in_words()}" if several else each.in_words() for each in self._uploads]
-            self.note.value = ""
             self.upload.said = " ".join(results)
             if any(each.prediction and each.prediction.heatmap is not None for each in self._uploads):
                 self.look.layout.display = ""
