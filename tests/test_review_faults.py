@@ -20,7 +20,7 @@ from icon_classifier.dataset.exclude import exclude, relabel
 from icon_classifier.dataset.manifest import BY_HAND, KEPT, DiskError, Manifest
 from icon_classifier.dataset.review import decisions as decisions_module
 from icon_classifier.dataset.review.approved import CompareWithApproved
-from icon_classifier.dataset.review.decisions import APPROVE, EXCLUDE, KEEP, RELABEL, Review
+from icon_classifier.dataset.review.decisions import APPROVE, EXCLUDE, KEEP, RELABEL, Review, ReviewError
 from icon_classifier.dataset.review.findings import write_findings
 from icon_classifier.dataset.review.grid import open_review
 from icon_classifier.dataset.review.thumbnails import Thumbnails
@@ -313,6 +313,15 @@ def test_a_review_that_opens_while_another_decides(tmp_path, monkeypatch):
     for each in (first, second):
         assert each.counts() == {EXCLUDE: 1, APPROVE: 1, "": 10}
     assert [first.undo() for _ in range(3)] == [[1], [1], [0]]
+
+
+def test_a_folder_that_is_no_dataset_is_not_reviewed(tmp_path):
+    """A decision would make it one, and the next gathering would normalize its photos."""
+    make_dataset(tmp_path, rows=None)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ReviewError, match="is not a dataset"):
+        open_review(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_tab_shows_what_another_decided_while_it_loads_the_next_page(tmp_path):

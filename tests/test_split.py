@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from support.standin import textures
 
-from icon_classifier.dataset.checks.photo import read_photos
+from icon_classifier.dataset.checks.photo import Photo, read_photos
 from icon_classifier.dataset.manifest import KEPT, Manifest
 from icon_classifier.dataset.review.decisions import EXCLUDE, KEEP, RELABEL, Review
 from icon_classifier.dataset.split import (
@@ -168,6 +168,10 @@ def test_the_sample_has_leaks_to_find(tmp_path):
 
 def test_counts_what_a_random_split_leaks():
     assert leaked([0.1, 0.9, 0.1, 0.1, 0.3], [0, 0, 1, 1, 2]) == 1
+    copies = [Photo(f"{i}.jpg", "a", f"{i % 100:064x}") for i in range(200)]
+    said = leaks_in_words(copies)
+    assert said.startswith("200 photos are in 100 groups of duplicates")
+    assert 15 < int(said.rstrip(".").split()[-1]) < 50, "32 on average, with a standard deviation of about 5"
 
 
 @pytest.mark.parametrize(("labels", "warns"), [(["a"] * 2 + ["b"] * 2, True), (["a"] * 10 + ["b"] * 10, False)])

@@ -146,6 +146,17 @@ def leaked(draws, groups, share=VALID_SHARE):
     return sum(group in training for group in groups[draws < share])
 
 
+def _own_draws(photos, seed):
+    """Return a draw per photo, as `draw` does, but another one for each further photo of the same bytes."""
+    copies = Counter()
+    draws = []
+    for photo in photos:
+        copies[photo.sha256] += 1
+        number = copies[photo.sha256]
+        draws.append(draw(photo.sha256 if number == 1 else f"{photo.sha256} {number}", seed))
+    return draws
+
+
 class GroupSplitter:
     """A splitter for fastai's DataBlock that keeps duplicates on one side; see `split_groups`.
 
@@ -169,7 +180,7 @@ class GroupSplitter:
             return split_groups(labels, draws, groups, sides, self.share)
 
         valid = _split_and_record(dataset, photos, split) if dataset else split()
-        print(in_words(groups, leaked(draws, groups, self.share), valid))
+        print(in_words(groups, leaked(_own_draws(photos, self.seed), groups, self.share), valid))
         return np.flatnonzero(~valid).tolist(), np.flatnonzero(valid).tolist()
 
 
@@ -229,7 +240,7 @@ def in_words(groups, leaks, valid):
 def leaks_in_words(photos, seed=42):
     """Return sentences about what a random split of `photos` would leak. photos: see checks.photo.Photo."""
     groups = linked_groups(photos)
-    leaks = leaked([draw(photo.sha256, seed) for photo in photos], groups)
+    leaks = leaked(_own_draws(photos, seed), groups)
     return f"{_count_groups(groups) or 'No photo has a duplicate'}. {_LEAKED} {leaks}."
 
 

@@ -15,7 +15,7 @@ from ipywidgets import VBox
 from ..dataset.checks.photo import Finding
 from ..dataset.review.approved import CompareWithApproved
 from ..dataset.review.decisions import Review
-from ..dataset.review.grid import ReviewGrid
+from ..dataset.review.grid import ReviewGrid, open_review
 from ..dataset.review.matrix import ConfusionMatrix
 from ..dataset.suspicion import RELABEL
 from ..model.card import sha256_of
@@ -34,11 +34,11 @@ def review_grid(
     features:FrozenFeatures=None  # Of all photos; without them, approved photos are not compared with others
 ) -> ReviewGrid:
     "Show the photos of a dataset, the most suspicious first, to keep, exclude or relabel them"
-    if features is None: return ReviewGrid(Review(photos, findings))
+    if features is None: return open_review(photos, findings)
     files = _below(photos, features.items)
     values = features.values if features.raw is None else features.raw
     compare = CompareWithApproved(dict(zip(files, values)))
-    return ReviewGrid(Review(photos, findings, valid=files[features.n_train:], far_from_approved=compare))
+    return open_review(photos, findings, valid=files[features.n_train:], far_from_approved=compare)
 
 # %% ../../notebooks/library/03_review.ipynb #b16a000d
 def _predict(learn):

@@ -9,8 +9,9 @@ import traitlets
 
 from ...errors import IconClassifierError
 from ..layout import readable
+from ..manifest import is_dataset
 from ..suspicion import EXCLUDE, RELABEL
-from .decisions import APPROVE, KEEP, MIN_APPROVED_TO_COMPARE, Review
+from .decisions import APPROVE, KEEP, MIN_APPROVED_TO_COMPARE, Review, ReviewError
 from .scripts import join_scripts
 from .thumbnails import Thumbnails
 
@@ -212,5 +213,10 @@ def in_words(items):
 
 
 def open_review(photos, findings=(), **options):
-    """Return a `ReviewGrid` of the dataset `photos`. options: as those of `Review`."""
+    """Return a `ReviewGrid` of the dataset `photos`. options: as those of `Review`.
+
+    Raises ReviewError if it is none: a decision would make it one, whose photos the next gathering normalizes.
+    """
+    if not is_dataset(photos):
+        raise ReviewError(f"{photos} is not a dataset. Gather it into one first, with gather_from: it stays as it is.")
     return ReviewGrid(Review(photos, findings, **options))
