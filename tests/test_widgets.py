@@ -120,6 +120,27 @@ def test_a_press_waits_for_the_last_picture(page, good):
     assert "not an image" in read(page)[0] and page.note.value == ""
 
 
+def test_pictures_that_were_lost_on_the_way_are_said(page, good):
+    """The connection broke while they were sent."""
+    send(page, {"begin": 3})
+    send(page, {"name": "1", "address": "blob:1"}, good)
+    page.button.click()
+    assert "Prediction" not in read(page)[0]
+    send(page, {"sent": 3})
+    assert "Prediction: star" in read(page)[0]
+    assert page.note.value == "2 pictures did not arrive. Choose them again." == page.upload.said
+    send(page, {"begin": 2})  # here, the message that all were sent was lost as well
+    page.button.click()
+    send(page, {"name": "1", "address": "blob:1"}, good)
+    page.button.click()
+    assert "Prediction: star" in read(page)[0]
+    send(page, {"name": "2", "address": "blob:2"}, good)  # or late
+    assert "Prediction: star" in read(page)[1]
+    send(page, {"begin": 1})
+    send(page, {"sent": 1})
+    assert page.note.value == "1 picture did not arrive. Choose it again."
+
+
 def test_second_press_does_not_repeat_work(page, good, monkeypatch):
     asked = []
     predict = page.classifier.predict

@@ -105,7 +105,7 @@ class IconPage:
             getattr(self, part).add_class(f"icon-{part}").add_class("icon-part")
         self._begin(0)
         self.upload.on_msg(self._receive)
-        self.button.on_click(self._classify)
+        self.button.on_click(self._press)
         self.look.observe(lambda _change: self._draw(), "value")
 
     @property
@@ -124,6 +124,8 @@ class IconPage:
             self._begin(int(message["begin"]))
         elif "name" in message:
             self._add_image(Upload(str(message["name"]), str(message["address"])), buffers)
+        elif "sent" in message:
+            self._give_up_lost_images()
         else:
             self._say(NO_FILE)
 
@@ -142,7 +144,7 @@ class IconPage:
         self._say(f"This page takes {self._coming} pictures at a time; {left} were left out." if left else "")
 
     def _add_image(self, new, buffers):
-        if len(self._uploads) == self._coming:  # upload.js never sends more than it announced
+        if self._is_complete():  # upload.js never sends more than it announced
             return
 
         def check():
@@ -156,26 +158,52 @@ class IconPage:
         self._report_errors(check, new)
         new.draw()
         self._uploads.append(new)
-        if len(self._uploads) == self._coming:
+        if self._is_complete():
             self.button.focus()  # before the last image is shown, so that Enter classifies as soon as it is
         self.predictions.children = [each.widget for each in self._uploads]
-        if len(self._uploads) == self._coming:
+        if self._is_complete():
             good = sum(not each.problem for each in self._uploads)
             images = "1 picture" if good == 1 else f"{good} pictures"
             ready = f"{images} to classify." if good else ""
             self.upload.said = " ".join(filter(None, [*(each.problem for each in self._uploads), ready]))
         if self._is_pressed:
-            self._classify()
+            self._continue()
+
+    def _is_complete(self):
+        return len(self._uploads) == self._coming
+
+    def _give_up_lost_images(self):
+        """Go on with the images that have come. The connection was lost while the others were sent."""
+        lost = self._coming - len(self._uploads)
+        if lost:
+            self._coming = len(self._uploads)
+            if self._is_pressed:
+                self._classify()
+            words = (
+                "1 picture did not arrive. Choose it" if lost == 1 else f"{lost} pictures did not arrive. Choose them"
+            )
+            self._say(f"{words} again.")
 
     # Show predictions
 
-    def _classify(self, _button=None):
-        """Classify the images that have no prediction yet, so that a second press does not repeat the work."""
+    def _press(self, _button):
         if self._missing or not self._coming:
-            return self._say(self._missing or "Choose a picture first, then press the button.")
-        self._is_pressed = len(self._uploads) < self._coming
-        if self._is_pressed:
-            return self._show_progress(f"Receiving picture {len(self._uploads) + 1} of {self._coming} …")
+            self._say(self._missing or "Choose a picture first, then press the button.")
+        elif self._is_pressed and self._uploads:  # a visitor who presses again does not want to wait for the rest
+            self._classify()
+        else:
+            self._is_pressed = True
+            self._continue()
+
+    def _continue(self):
+        """Classify the images if all have come."""
+        if self._is_complete():
+            self._classify()
+        else:
+            self._show_progress(f"Receiving picture {len(self._uploads) + 1} of {self._coming} …")
+
+    def _classify(self):
+        """Classify the images that have no prediction yet, so that a second press does not repeat the work."""
         waiting = [each for each in self._uploads if each.content and not each.prediction]
         for number, each in enumerate(waiting, 1):
             self._show_progress(f"Classifying picture {number} of {len(waiting)} …")

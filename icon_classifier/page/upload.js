@@ -110,7 +110,8 @@ function exampleRow(examples, take) {
  */
 function acceptDrops(el, take, signal) {
   const on = (event, what) => document.addEventListener(event, what, { signal });
-  const typed = (event) => event.target.closest?.("input, textarea, [contenteditable]"); // handles text itself
+  const field = (event) => event.target.closest?.("input, textarea, [contenteditable]");
+  const typed = (event) => field(event) && field(event).type !== "checkbox"; // handles text itself
   const dragged = (event) => event.dataTransfer?.types.includes("Files") || !typed(event);
   on("dragover", (event) => {
     if (!dragged(event)) return;
@@ -150,6 +151,7 @@ function sender(model, progress, packed) {
       await model.send({ name: file.name, address: shown.at(-1) }, undefined, content ? [content] : []);
     }
     progress.textContent = "";
+    model.send({ sent: taken.length }); // arrives after a lost connection came back, and some images may not have
   };
 }
 

@@ -15,6 +15,7 @@ class Photos(anywidget.AnyWidget):
     - {"begin": number}: the previous images are replaced by this number of new ones.
     - {"name", "address"}: an image, with its file name and its address in the browser. The only buffer contains its
       bytes; there is no buffer if the browser could not read the file.
+    - {"sent": number}: all images were sent. Those that have not come before this are lost.
     - {"nothing": True}: the visitor dropped or pasted something without a file.
 
     examples: dicts with a `name` and the bytes of an image as `content`.

@@ -50,10 +50,11 @@ def site_files(content):
         **{f"{folder}/{name}": data for name, data in code.items()},
     }
     html = _html(content, config, folder, modules_of_page)
-    version = hash_of({**files, "index.html": html})
+    template = (STATIC / "service_worker.js").read_bytes()
+    version = hash_of({**files, "index.html": html, "service_worker.js": template})
     service = {"version": version, "files": {name: sha256_of(data) for name, data in files.items()}}
     service |= {"cache": cache, "parts": hashes}
-    worker = f"const SITE = {json.dumps(service)};\n".encode() + (STATIC / "service_worker.js").read_bytes()
+    worker = f"const SITE = {json.dumps(service)};\n".encode() + template
     labels = ", ".join(content.card.labels)
     title = json.dumps(content.title, ensure_ascii=False)  # a quoted string of YAML, because it may contain a colon
     return {

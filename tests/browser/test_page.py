@@ -323,6 +323,17 @@ def test_a_press_before_the_pictures_have_come_classifies_them(page, drawing):
     expect(page.locator(".icon-note")).to_have_text("")
 
 
+def test_the_kernel_learns_that_all_pictures_were_sent(visitor, drawing):
+    """Else it would wait for those that a lost connection took."""
+    page = visitor()
+    said = []
+    page.on("websocket", lambda opened: opened.on("framesent", lambda words: said.append(str(words))))
+    page.reload()
+    ready(page)
+    upload(page, drawing("star"), drawing("bell"))
+    assert until(lambda: page.title() and any(re.search(r'"sent": ?2\b', words) for words in said), 60)
+
+
 def test_several_pictures_and_a_table_to_copy(visitor, drawing, tmp_path):
     """The good ones go on beside the bad ones, and the table says what the cards say."""
     page = visitor(viewport={"width": 360, "height": 740}, permissions=["clipboard-read", "clipboard-write"])

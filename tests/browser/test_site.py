@@ -219,14 +219,21 @@ def test_no_request_elsewhere_and_none_for_the_model_a_second_time(browser, buil
 
 
 def installed(page):
-    """Wait until a service worker is active and none is coming; return the names of the caches.
+    """Wait until a service worker is active and none is coming; return the names of the caches, in their order.
 
     A browser replaces a worker when that is idle. With its developer tools attached, as here, Chromium may wait 300 s.
     """
-    script = """navigator.serviceWorker.getRegistration().then(async (it) =>
-      it && !it.installing && !it.waiting && it.active?.state === "activated" && await caches.keys())"""
-    assert until(lambda: page.evaluate(script), 400)
-    return set(page.evaluate("caches.keys()"))
+    script = """async () => {
+      const settled = async () => {
+        const it = await navigator.serviceWorker.getRegistration();
+        return it && !it.installing && !it.waiting && it.active?.state === "activated";
+      };
+      const names = (await settled()) && (await caches.keys());
+      return (await settled()) && names;
+    }"""
+    found = []
+    assert until(lambda: found.append(page.evaluate(script)) or found[-1], 400)
+    return found[-1]
 
 
 def publish(folder, site, article, more=b""):
@@ -289,7 +296,78 @@ def test_a_new_page_is_shown_at_the_second_load_and_works_without_a_network(brow
         classify(page, drawing, article=shown)
         status = page.evaluate("(script) => fetch(script).then((response) => response.status)", script)
         assert status == 200, "another tab may have the document of before, and not yet its scripts"
-        assert len(installed(page)) == 5 and others in installed(page), "of this page and of the one before"
+        assert len(installed(page)) == 4 and others in installed(page), "also the page before, without its model"
+
+
+def test_the_page_before_this_one_is_kept_and_no_other(browser, built, site, tmp_path):
+    """Also if the host goes back to an earlier one, or has half of a new one for a time."""
+    folder = shutil.copytree(built[0], tmp_path / "site")
+    with hosted(folder) as host, browser.new_context() as context:
+        page = context.new_page()
+
+        def pages():
+            return [name for name in installed(page) if " page " in name]
+
+        host.cut = 1000  # no visit gets the whole model
+        open_page(page, host.url)
+        kept, parts, scripts = [pages()], [], []
+        for article in ("the ", "a ", "the ", "half ", "one "):
+            publish(folder, site, article, AGAIN * len(article))
+            scripts.append(next(folder.glob("page-*/page.js")).relative_to(folder).as_posix())
+            host.requests.clear()
+            host.instead = {scripts[-1]: b"half"} if article == "half " else {}
+            open_page(page, host.url)
+            if article == "half ":
+                assert until(lambda path=scripts[-1]: path in host.requests, 60)
+                assert until(lambda: page.evaluate(TRIED), 60)
+            else:
+                assert until(lambda before=kept[-1]: pages() != before, 60)
+            kept.append(pages())
+            parts.append(len(installed(page)) - len(kept[-1]))
+        assert [len(names) for names in kept] == [1, 2, 2, 2, 2, 2] and max(parts) == 1
+        fetch = "(script) => fetch(script).then(({ status }) => status)"
+        assert [page.evaluate(fetch, script) for script in scripts] == [200, 404, 200, 404, 200]
+
+
+def test_a_new_model_takes_the_place_of_the_old_one_where_there_is_no_room_for_both(
+    browser, built, site, drawing, tmp_path
+):
+    folder = shutil.copytree(built[0], tmp_path / "site")
+    with hosted(folder) as host, browser.new_context() as context:
+        page = context.new_page()
+        quota = {"origin": host.url.removesuffix("/pages/icons/"), "quotaSize": 24_000_000}
+        context.new_cdp_session(page).send("Storage.overrideQuotaForOrigin", quota)
+        open_page(page, host.url)
+        classify(page, drawing)
+        before = installed(page)
+        publish(folder, site, "the ", AGAIN)
+        open_page(page, host.url)
+        assert until(lambda: installed(page) != before, 60)
+
+        def needs_no_part():
+            host.requests.clear()
+            open_page(page, host.url)
+            classify(page, drawing, article="the ")
+            return not host.parts()
+
+        assert until(needs_no_part, 120)
+
+
+def test_a_page_that_is_taken_down_is_forgotten(browser, built, tmp_path):
+    folder = shutil.copytree(built[0], tmp_path / "site")
+    with hosted(folder) as host, browser.new_context() as context:
+        page = context.new_page()
+        open_page(page, host.url)
+        installed(page)
+        shutil.rmtree(folder)
+        folder.mkdir()
+        (folder / "index.html").write_text("<title>Another</title>")
+        page.goto(host.url)
+        expect(page).to_have_title("Icon Classifier")
+        assert until(lambda: not page.evaluate("navigator.serviceWorker.getRegistration().then(Boolean)"), 60)
+        assert page.evaluate("caches.keys()") == []
+        page.goto(host.url)
+        expect(page).to_have_title("Another")
 
 
 def test_a_returning_visitor_who_never_had_the_whole_model_gets_the_new_page_at_once(browser, built, site, tmp_path):
@@ -493,6 +571,19 @@ def test_browser_that_cannot_run_it_is_told_so(browser, address, drawing, lacks,
             upload(page, drawing("star"))
             press(page)
             expect(page.locator(".icon-problem")).to_contain_text(words)
+
+
+def test_an_error_of_another_script_does_no_harm(browser, built, drawing):
+    """An extension of the browser runs scripts in the page, also before those of the page have come."""
+    with hosted(built[0]) as host, browser.new_context(service_workers="block") as context:
+        context.add_init_script("setTimeout(() => { throw new Error('an extension') }, 0)")
+        page = context.new_page()
+        page.route("**/page.js", lambda route: page.wait_for_timeout(1000) or route.continue_())
+        errors = []
+        page.on("pageerror", lambda error: errors.append(error.message))
+        open_page(page, host.url)
+        classify(page, drawing)
+        assert errors == ["an extension"]
 
 
 @pytest.mark.parametrize("megabytes", [8, 32])  # less than the runtime asks for first; too little for the model

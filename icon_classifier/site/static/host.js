@@ -15,9 +15,28 @@ export function standsIn(place) {
 
 /** Make the page work without a network. Browsers refuse that in private windows and in some frames. */
 export async function keep() {
+  const { serviceWorker } = navigator;
   try {
-    await navigator.serviceWorker?.register("service_worker.js");
+    await serviceWorker?.register("service_worker.js");
+    if (serviceWorker?.controller && (await isWithdrawn())) await forget();
   } catch (error) {
     console.info(error);
   }
+}
+
+/** Whether the host has the page no more. Without a network, this throws; of half an upload, it has one of the files. */
+async function isWithdrawn() {
+  for (const file of ["model.txt", "service_worker.js"]) {
+    const { status } = await fetch(file, { cache: "no-store" });
+    if (![404, 410].includes(status)) return false;
+  }
+  return true;
+}
+
+/** Let the next visit see what the host has now. */
+async function forget() {
+  const prefix = `icon-classifier ${new URL("./", document.baseURI).pathname} `; // as in service_worker.js
+  const ours = (await caches.keys()).filter((name) => name.startsWith(prefix));
+  await Promise.all(ours.map((name) => caches.delete(name)));
+  await (await navigator.serviceWorker.getRegistration())?.unregister();
 }

@@ -62,6 +62,7 @@ const predictions = new Model({ rows: [] });
 
 function receive(message, buffers) {
   if ("begin" in message) return begin(message.begin);
+  if ("sent" in message) return; // nothing is lost between two parts of a page
   return "name" in message ? take(message.name, buffers[0]) : say(NO_FILE); // here the buffer is a File
 }
 
@@ -211,7 +212,6 @@ part("look").onchange = ({ target }) => {
   for (const each of photos) if (each.prediction?.heatmap) draw(each);
 };
 
-if (window.unsupported) say(window.unsupported);
-else load();
+const begun = Promise.resolve(window.unsupported ? say(window.unsupported) : load());
 if (standsIn(part("private")) && !window.unsupported) say(FULL);
-if (config.worker && location.protocol.startsWith("http")) keep();
+if (config.worker && location.protocol.startsWith("http")) begun.then(keep); // the model comes first on a slow connection

@@ -53,23 +53,27 @@ const keepParts = async () => {
 };
 
 const install = async () => {
-  const files = Object.entries(SITE.files);
-  await Promise.all(files.map(([file, hash]) => keep(FILES, file, (bytes) => isAmong(bytes, [hash]))));
-  await keep(FILES, "./", isDocument);
-  if (await workedOffline()) await keepParts();
+  await caches.delete(FILES); // of an earlier visit, if the host has gone back to that page: the newest one comes last
+  try {
+    for (const [file, hash] of Object.entries(SITE.files)) await keep(FILES, file, (bytes) => isAmong(bytes, [hash]));
+    await keep(FILES, "./", isDocument);
+    if (await workedOffline()) await keepParts();
+  } catch (error) {
+    await caches.delete(FILES);
+    throw error;
+  }
   await self.skipWaiting();
 };
 
 /**
- * Delete what is older than the page before this one. A tab may have received that page from the earlier worker and not
- * yet its scripts: a browser lists it among the clients only later.
+ * Delete the earlier models, and pages before the one before this. A tab may have received the document of that one from
+ * the earlier worker and not yet its scripts: a browser lists it among the clients only later.
  */
 const clean = async () => {
-  for (const [kind, current] of [["page ", FILES], ["parts ", PARTS]]) {
-    const all = await names(kind); // in the order in which they were opened
-    const old = all.slice(0, Math.max(0, all.indexOf(current) - 1));
-    await Promise.all(old.map((name) => caches.delete(name)));
-  }
+  if (self.registration.installing) return; // a newer page is filling its caches
+  const pages = await names("page "); // in the order of `install`
+  const old = [...pages.slice(0, -2), ...(await names("parts ")).filter((name) => name !== PARTS)];
+  await Promise.all(old.map((name) => caches.delete(name)));
 };
 
 const activate = async () => {

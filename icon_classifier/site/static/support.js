@@ -25,13 +25,17 @@
   if (!("noModule" in document.createElement("script"))) refuse(OLD);
   else if (!window.unsupported && typeof WebAssembly !== "object") refuse(NO_WASM);
   document.addEventListener("DOMContentLoaded", show);
+  // Extensions of browsers run scripts in the page too. In the one file, ours are in the document.
+  var isOurScript = function (address) {
+    return /\/page-[0-9a-f]+\//.test(address) || String(address).split("#")[0] === location.href.split("#")[0];
+  };
   var onError = function (event) {
     var tag = event.target.tagName; // of an element that could not be loaded; such events do not bubble
     if (window.unsupported) return;
     // Only our script has a version. Hosts insert others, which the policy refuses.
     var isOurs = tag === "SCRIPT" && event.target.getAttribute("data-version");
     if (isOurs || (tag === "LINK" && event.target.rel === "stylesheet")) tell(INCOMPLETE);
-    else if (!tag && !window.pageStarted) refuse(OLD); // it cannot read page.js
+    else if (!tag && !window.pageStarted && isOurScript(event.filename)) refuse(OLD); // it cannot read page.js
   };
   window.addEventListener("error", onError, true);
 })();
