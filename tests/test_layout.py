@@ -16,6 +16,7 @@ from icon_classifier.dataset.exclude import move_photo
 from icon_classifier.dataset.layout import in_words, is_label
 from icon_classifier.dataset.links import SourceError
 from icon_classifier.dataset.manifest import COLUMNS, Manifest
+from icon_classifier.dataset.review.decisions import Review
 from icon_classifier.dataset.sources import read_source
 from icon_classifier.training.clean import exclude, relabel, restore
 from icon_classifier.training.gather import count_photos, find_photos, forget, gather, gather_from
@@ -272,6 +273,39 @@ def test_corrected_label_moves_the_photo(tmp_path):
         } == {"The same address came up for heart."}
         source.write_text(text.replace(f"{host.address}/photo/star/2,heart\n", ""))
         assert gather_from(source, out, allow_hosts=[host.netloc]) == {"bell": 1} and dataset(out) == {"bell": 1}
+        assert max(host.asked.values()) == 1
+
+
+def test_corrected_label_moves_an_excluded_photo(tmp_path):
+    """If it is restored, it has the label that the source gives now. A file in its way stays."""
+    source, out = tmp_path / "links.csv", tmp_path / "out"
+    with photos() as host:
+
+        def go(*labels):
+            lines = [f"{host.address}/photo/star/{i},{label}\n" for i, label in enumerate(labels)]
+            source.write_text("url,label\n" + "".join(lines))
+            gather_from(source, out, allow_hosts=[host.netloc])
+            return [row for row in Manifest(out).rows if row["decision"] == "excluded"]
+
+        go("star", "star", "moon", "bell", "star")
+        review = Review(out)
+        numbers = [next(i.number for i in review.items if i.row["url"].endswith(f"/{n}")) for n in (0, 1)]
+        review.decide(numbers[1:], "relabel", "moon")
+        review.decide(numbers, "exclude")
+        bodies = [(out / review.items[number].place).read_bytes() for number in numbers]
+        in_the_way = out / ".excluded/moon" / Path(review.items[numbers[0]].file).name
+        in_the_way.write_bytes(b"another file")
+        for _ in range(2):
+            rows = go("moon", "bell", "moon", "bell", "star")
+            assert [(row["label"], row["file"].split("/")[0], row["given"]) for row in rows] == [
+                ("moon", "moon", ""), ("bell", "bell", "")]  # fmt: skip
+            assert [Manifest(out).place(row).read_bytes() for row in rows] == bodies
+        assert dataset(out) == {"bell": 1, "moon": 1, "star": 1}
+        review = Review(out)
+        review.decide(review.view(decision="exclude"), "keep")
+        assert dataset(out) == {"bell": 2, "moon": 2, "star": 1} and in_the_way.read_bytes() == b"another file"
+        go("moon", "bell", "moon", "bell", "star")
+        assert all(item.label == item.file.split("/")[0] for item in Review(out).items)
         assert max(host.asked.values()) == 1
 
 
