@@ -370,8 +370,8 @@ def test_decisions_of_cleaning_survive_gathering(tmp_path):
     (excluded,) = exclude(out, [second])
     assert moved == out / "dog" / first.name and excluded == out / ".excluded/cat" / second.name
     for _ in range(2):
-        assert gather_from(source, out) == {"cat": 3, "dog": 4}  # three of the source's cats are kept
-        assert dataset(out) == {"cat": 2, "dog": 5} and excluded.exists() and moved.exists()
+        assert gather_from(source, out) == {"cat": 2, "dog": 5} == dataset(out) == in_place(out)
+        assert excluded.exists() and moved.exists()
     assert [photo_of(out, url) for url in urls] == [("kept", "dog"), ("excluded", "cat"), ("kept", "cat")]
     # the same image under another file name stays excluded
     (source / "cat" / Path(urls[1]).name).rename(source / "cat/other.jpg")
@@ -400,13 +400,44 @@ def test_relabelled_photo_is_not_searched_again(tmp_path):
     with photos() as host, engine(icons_of(host, 1000)) as server:
         where = dict(endpoint=server.address, allow_hosts=[host.netloc], seconds=60)
         for times in (1, 2):
-            gather(["heart", "star"], tmp_path, 6, **where)
+            counts = gather(["heart", "star"], tmp_path, 6, **where)
             if times == 1:
                 relabel(sorted((tmp_path / "heart").iterdir())[0], "star")
             assert dataset(tmp_path) == {"heart": 5, "star": 7}
+        assert counts == {"heart": 5, "star": 7}
         assert server.asked["i.js"] == 2 and len(host.asked) == 12
         gather(["star"], tmp_path, 6, **where)
         assert dataset(tmp_path) == {"star": 6}  # the search for heart brought the seventh
+
+
+@pytest.mark.parametrize("side", ["", "train/"])
+def test_photos_are_counted_by_the_label_that_they_have_now(tmp_path, capsys, side):
+    """A review has relabelled and kept photos: those count, and only the others have a reason."""
+    sides = ("train/", "valid/") if side else ("",)
+    files = [f"{top}{label}/{i}.jpg" for top in sides for label in ("heart", "moon", "AC_DC") for i in range(6)]
+    source, out = fill(tmp_path / "mine", files), tmp_path / "out"
+    gather_from(source, out)
+    review = Review(out)
+    hearts, moons = ([i.number for i in review.items if i.file.startswith(f"{side}{n}/")] for n in ("heart", "moon"))
+    review.decide(hearts[:3], "relabel", "moon")
+    review.decide(hearts[3:4], "exclude")
+    review.decide(hearts[4:], "relabel", "AC_DC")
+    review.decide(moons[:1], "relabel", "AC_DC")
+    review.decide(moons[1:], "keep")
+    (out / review.items[moons[5]].file).unlink()
+    capsys.readouterr()
+    counts = gather_from(source, out)
+    assert counts == in_place(out)
+    assert counts == ({"heart": 6, "moon": 13, "AC_DC": 15} if side else {"heart": 0, "moon": 7, "AC_DC": 9})
+    title = " (train)" if side else ""
+    printed = capsys.readouterr().out
+    for line in (
+        f'heart{title}: 0 photos, 6 links; 2 moved to AC_DC, 3 moved to moon, 1 x "It was excluded in the review"\n',
+        f"moon{title}: 7 photos, 6 links; 1 moved to AC_DC, 3 came from heart\n",
+        f"AC_DC{title}: 9 photos, 6 links; 2 came from heart, 1 came from moon\n",
+    ):
+        assert line in printed
+    assert not side or "heart (valid): 6 photos, 6 links\n" in printed
 
 
 def test_each_source_has_its_own_dataset(tmp_path, monkeypatch, capsys):
