@@ -16,6 +16,7 @@ from test_train_notebook import printed
 
 from icon_classifier.dataset.manifest import COLUMNS, KEPT, Manifest
 from icon_classifier.dataset.query import SearchError, SearchRefused
+from icon_classifier.dataset.review.decisions import Review
 from icon_classifier.dataset.robots import unwanted
 from icon_classifier.training.gather import contact_sheet, count_photos, forget, gather, gather_from
 
@@ -285,6 +286,28 @@ def test_photos_excluded_in_cleaning_stay_excluded(tmp_path):
                 (bad,) = exclude(tmp_path, sorted((tmp_path / "heart").iterdir())[:1])
     assert bad.exists()
     assert count_photos(tmp_path) == {"heart": 5, "star": 6}
+
+
+def test_photos_are_counted_by_the_label_that_they_have_now(tmp_path, capsys):
+    """Also if that label is not searched for any more. Photos that were added by hand came from no link."""
+    with photos() as host, search_of(host) as server:
+        words = {"AC/DC": "heart", "star": "star"}
+        where = dict(endpoint=server.address, allow_hosts=[host.netloc])
+        gather(words, tmp_path, 6, **where)
+        (tmp_path / "star/mine.jpg").write_bytes(icon("bell", 1))
+        review = Review(tmp_path)
+        mine = next(item.number for item in review.items if item.file == "star/mine.jpg")
+        review.decide(review.view(label="AC/DC")[:2], "relabel", "star")
+        review.decide([*review.view(label="star", decision="none")[:2], mine], "approve")
+        capsys.readouterr()
+        assert gather(words, tmp_path, 6, **where) == {"AC/DC": 4, "star": 8}
+        printed = capsys.readouterr().out
+        assert "AC/DC: 4 photos, 6 links; 2 moved to star\n" in printed
+        assert "star: 8 photos, 6 links; 2 came from AC/DC\n" in printed
+        assert gather_from(tmp_path, tmp_path) == {"AC/DC": 4, "star": 9}
+        assert gather({"AC/DC": "heart"}, tmp_path, 6, **where) == {"AC/DC": 4, "star": 2}
+        assert len(list((tmp_path / "star").iterdir())) == 2
+        assert gather(["star"], tmp_path, 6, **where) == {"star": 6}
 
 
 def test_refused_search_keeps_existing_photos(tmp_path):

@@ -16,6 +16,7 @@ from icon_classifier.dataset.exclude import move_photo
 from icon_classifier.dataset.layout import in_words, is_label
 from icon_classifier.dataset.links import SourceError
 from icon_classifier.dataset.manifest import COLUMNS, Manifest
+from icon_classifier.dataset.review.decisions import Review
 from icon_classifier.dataset.sources import read_source
 from icon_classifier.training.clean import exclude, relabel, restore
 from icon_classifier.training.gather import count_photos, find_photos, forget, gather, gather_from
@@ -275,6 +276,39 @@ def test_corrected_label_moves_the_photo(tmp_path):
         assert max(host.asked.values()) == 1
 
 
+def test_corrected_label_moves_an_excluded_photo(tmp_path):
+    """If it is restored, it has the label that the source gives now. A file in its way stays."""
+    source, out = tmp_path / "links.csv", tmp_path / "out"
+    with photos() as host:
+
+        def go(*labels):
+            lines = [f"{host.address}/photo/star/{i},{label}\n" for i, label in enumerate(labels)]
+            source.write_text("url,label\n" + "".join(lines))
+            gather_from(source, out, allow_hosts=[host.netloc])
+            return [row for row in Manifest(out).rows if row["decision"] == "excluded"]
+
+        go("star", "star", "moon", "bell", "star")
+        review = Review(out)
+        numbers = [next(i.number for i in review.items if i.row["url"].endswith(f"/{n}")) for n in (0, 1)]
+        review.decide(numbers[1:], "relabel", "moon")
+        review.decide(numbers, "exclude")
+        bodies = [(out / review.items[number].place).read_bytes() for number in numbers]
+        in_the_way = out / ".excluded/moon" / Path(review.items[numbers[0]].file).name
+        in_the_way.write_bytes(b"another file")
+        for _ in range(2):
+            rows = go("moon", "bell", "moon", "bell", "star")
+            assert [(row["label"], row["file"].split("/")[0], row["given"]) for row in rows] == [
+                ("moon", "moon", ""), ("bell", "bell", "")]  # fmt: skip
+            assert [Manifest(out).place(row).read_bytes() for row in rows] == bodies
+        assert dataset(out) == {"bell": 1, "moon": 1, "star": 1}
+        review = Review(out)
+        review.decide(review.view(decision="exclude"), "keep")
+        assert dataset(out) == {"bell": 2, "moon": 2, "star": 1} and in_the_way.read_bytes() == b"another file"
+        go("moon", "bell", "moon", "bell", "star")
+        assert all(item.label == item.file.split("/")[0] for item in Review(out).items)
+        assert max(host.asked.values()) == 1
+
+
 def test_changed_folder_updates_the_dataset(tmp_path):
     source = fill(tmp_path / "mine", ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg", "owl/5.jpg"])
     out = tmp_path / "out"
@@ -336,8 +370,8 @@ def test_decisions_of_cleaning_survive_gathering(tmp_path):
     (excluded,) = exclude(out, [second])
     assert moved == out / "dog" / first.name and excluded == out / ".excluded/cat" / second.name
     for _ in range(2):
-        assert gather_from(source, out) == {"cat": 3, "dog": 4}  # three of the source's cats are kept
-        assert dataset(out) == {"cat": 2, "dog": 5} and excluded.exists() and moved.exists()
+        assert gather_from(source, out) == {"cat": 2, "dog": 5} == dataset(out) == in_place(out)
+        assert excluded.exists() and moved.exists()
     assert [photo_of(out, url) for url in urls] == [("kept", "dog"), ("excluded", "cat"), ("kept", "cat")]
     # the same image under another file name stays excluded
     (source / "cat" / Path(urls[1]).name).rename(source / "cat/other.jpg")
@@ -366,13 +400,44 @@ def test_relabelled_photo_is_not_searched_again(tmp_path):
     with photos() as host, engine(icons_of(host, 1000)) as server:
         where = dict(endpoint=server.address, allow_hosts=[host.netloc], seconds=60)
         for times in (1, 2):
-            gather(["heart", "star"], tmp_path, 6, **where)
+            counts = gather(["heart", "star"], tmp_path, 6, **where)
             if times == 1:
                 relabel(sorted((tmp_path / "heart").iterdir())[0], "star")
             assert dataset(tmp_path) == {"heart": 5, "star": 7}
+        assert counts == {"heart": 5, "star": 7}
         assert server.asked["i.js"] == 2 and len(host.asked) == 12
         gather(["star"], tmp_path, 6, **where)
         assert dataset(tmp_path) == {"star": 6}  # the search for heart brought the seventh
+
+
+@pytest.mark.parametrize("side", ["", "train/"])
+def test_photos_are_counted_by_the_label_that_they_have_now(tmp_path, capsys, side):
+    """A review has relabelled and kept photos: those count, and only the others have a reason."""
+    sides = ("train/", "valid/") if side else ("",)
+    files = [f"{top}{label}/{i}.jpg" for top in sides for label in ("heart", "moon", "AC_DC") for i in range(6)]
+    source, out = fill(tmp_path / "mine", files), tmp_path / "out"
+    gather_from(source, out)
+    review = Review(out)
+    hearts, moons = ([i.number for i in review.items if i.file.startswith(f"{side}{n}/")] for n in ("heart", "moon"))
+    review.decide(hearts[:3], "relabel", "moon")
+    review.decide(hearts[3:4], "exclude")
+    review.decide(hearts[4:], "relabel", "AC_DC")
+    review.decide(moons[:1], "relabel", "AC_DC")
+    review.decide(moons[1:], "keep")
+    (out / review.items[moons[5]].file).unlink()
+    capsys.readouterr()
+    counts = gather_from(source, out)
+    assert counts == in_place(out)
+    assert counts == ({"heart": 6, "moon": 13, "AC_DC": 15} if side else {"heart": 0, "moon": 7, "AC_DC": 9})
+    title = " (train)" if side else ""
+    printed = capsys.readouterr().out
+    for line in (
+        f'heart{title}: 0 photos, 6 links; 2 moved to AC_DC, 3 moved to moon, 1 x "It was excluded in the review"\n',
+        f"moon{title}: 7 photos, 6 links; 1 moved to AC_DC, 3 came from heart\n",
+        f"AC_DC{title}: 9 photos, 6 links; 2 came from heart, 1 came from moon\n",
+    ):
+        assert line in printed
+    assert not side or "heart (valid): 6 photos, 6 links\n" in printed
 
 
 def test_each_source_has_its_own_dataset(tmp_path, monkeypatch, capsys):

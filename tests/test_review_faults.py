@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from test_review import decisions, files, finding, make_dataset, number
 
 from icon_classifier.dataset import manifest as manifest_module
 from icon_classifier.dataset.checks.run import find_all
-from icon_classifier.dataset.exclude import exclude, relabel
+from icon_classifier.dataset.exclude import exclude, move_photo, relabel
 from icon_classifier.dataset.manifest import BY_HAND, KEPT, DiskError, Manifest
 from icon_classifier.dataset.review import decisions as decisions_module
 from icon_classifier.dataset.review.approved import CompareWithApproved
@@ -431,26 +432,35 @@ def test_a_photo_added_by_hand_goes_and_comes_back_with_its_folder(tmp_path):
         assert decisions(out) == before and (out / "heart/added.jpg").exists()
 
 
+@contextmanager
+def unprivileged(folder):
+    """Run a block as a user who is not root, and who can enter the folders that contain `folder`."""
+    parents = [parent for parent in folder.parents if parent.stat().st_uid == os.geteuid() and parent != Path("/")]
+    modes = [(parent, parent.stat().st_mode) for parent in parents]
+    for parent, mode in modes:
+        parent.chmod(mode | 0o011)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        for parent, mode in modes:
+            parent.chmod(mode)
+
+
 @pytest.fixture
 def read_only(tmp_path):
     """Make a dataset, and let nobody write to it."""
     make_dataset(tmp_path)
     exclude(tmp_path, [tmp_path / "heart/00000.jpg"])
-    parents = [folder for folder in tmp_path.parents if folder.stat().st_uid == os.geteuid() and folder != Path("/")]
-    modes = [(folder, folder.stat().st_mode) for folder in parents]
-    for folder, mode in modes:
-        folder.chmod(mode | 0o011)
     for folder in [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]:
         folder.chmod(0o555)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    yield tmp_path
-    if root:
-        os.seteuid(0)
+    with unprivileged(tmp_path):
+        yield tmp_path
     tmp_path.chmod(0o755)
-    for folder, mode in modes:
-        folder.chmod(mode)
 
 
 def test_a_dataset_that_cannot_be_written_to_can_be_looked_at(read_only):
@@ -462,6 +472,65 @@ def test_a_dataset_that_cannot_be_written_to_can_be_looked_at(read_only):
     assert "cannot be written to: Permission denied" in grid.status["said"] and grid.review.refresh() == []
     with pytest.raises(DiskError, match="cannot be written to"):
         write_findings(read_only, [])
+
+
+def press(grid, **message):
+    """Send a message as the browser does; return what the review says then."""
+    grid._receive(grid, {"view": grid._view_id, **message}, [])
+    return grid.status["said"]
+
+
+def test_a_folder_of_a_label_that_cannot_be_written_to_is_named(tmp_path):
+    """Nothing is decided, not even about the photo of the other label, which was moved first."""
+    make_dataset(tmp_path)
+    (tmp_path / ".excluded/star").mkdir(parents=True)
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    heart, star = tmp_path / "heart", tmp_path / "star"
+    heart.chmod(0o555)
+    before = contents(tmp_path)
+    with unprivileged(tmp_path):
+        grid = open_review(tmp_path)
+        first = grid._positions[number(grid.review, "star/00000.jpg")]
+        said = press(grid, decide=EXCLUDE, first=first, last=grid._positions[number(grid.review, "heart/00000.jpg")])
+        assert said.startswith(f"{heart} or {tmp_path}/.excluded/heart cannot be written to: Permission denied. ")
+        assert press(grid, decide=RELABEL, label="heart", first=first, last=first).startswith(f"{star} or {heart} can")
+        assert not decisions(tmp_path) and contents(tmp_path) == before
+        with pytest.raises(DiskError, match=f"{heart} or .* cannot be written to"):
+            move_photo(heart / "00001.jpg", star / "moved.jpg")
+    heart.chmod(0o755)
+
+
+def test_undo_says_which_photos_stay_and_why(tmp_path):
+    make_dataset(tmp_path)
+    grid, other = open_review(tmp_path), Review(tmp_path)
+    press(grid, decide=EXCLUDE, first=0, last=2)
+    other.refresh()
+    other.decide([0], KEEP)
+    (tmp_path / grid.review.items[1].place).rename(tmp_path / "moved by hand.jpg")
+    assert press(grid, undo=True) == (
+        "Undone: 1 photo. 1 photo is no longer there, because its file was moved or deleted. "
+        "Another tab has decided about 1 photo since, so it stays."
+    )
+    press(grid, decide=EXCLUDE, first=3, last=4)
+    for item in grid.review.items[3:5]:
+        (tmp_path / item.place).unlink()
+    assert press(grid, undo=True) == "2 photos are no longer there, because their files were moved or deleted."
+    assert press(grid, undo=True) == "There is nothing to undo."
+
+
+def test_decisions_are_shown_and_undone_if_the_comparison_fails(tmp_path):
+    """The network has learned nothing: its features are not numbers."""
+    make_dataset(tmp_path, per_label=12)
+    compare = CompareWithApproved({file: np.full(3, np.nan) for file in files(tmp_path)})
+    grid = open_review(tmp_path, far_from_approved=compare)
+    sent = []
+    grid.send = lambda content, buffers=None: sent.append(content)
+    failed = "The comparison with the approved photos failed. The notebook's log says more."
+    assert press(grid, decide=APPROVE, first=0, last=9) == f"10 photos: approved. {failed}"
+    assert [item["decision"] for item in sent[-1]["changed"].values()] == [APPROVE] * 10
+    assert open_review(tmp_path, far_from_approved=compare).status["said"] == failed
+    assert press(grid, undo=True) == "Undone: 10 photos." and not decisions(tmp_path)
 
 
 @pytest.mark.parametrize("outer", ["", "all of them/"])

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .layout import find_images, readable
-from .manifest import BY_HAND, COLUMNS, EXCLUDED, EXCLUDED_FOLDER, KEPT, WITHDRAWN, Manifest, is_dataset, now
+from .manifest import BY_HAND, COLUMNS, EXCLUDED, EXCLUDED_FOLDER, KEPT, WITHDRAWN, Manifest, is_dataset, now, writing
 
 BY_CLEANING = "It was excluded in cleaning."
 
@@ -18,17 +18,23 @@ def move_photo(start, end):
     """Move the file `start` to `end` and return its new path; return None if `start` does not exist.
 
     If there is another file at `end`, the photo gets a free file name beside it ("...-1.jpg"). A file with the same
-    bytes is replaced.
+    bytes is replaced. Raises `DiskError`.
     """
     if not start.exists():
         return None
-    end.parent.mkdir(parents=True, exist_ok=True)
     target = end
     number = 1
     while target.exists() and target.read_bytes() != start.read_bytes():
         target = end.with_name(f"{end.stem}-{number}{end.suffix}")
         number += 1
-    return start.replace(target)
+    return _move(start, target)
+
+
+def _move(start, end):
+    """Move the file `start` to `end`, in a new folder if need be, and return its new path. Raises `DiskError`."""
+    with writing(f"{start.parent} or {end.parent}"):  # the error does not say which of them refused
+        end.parent.mkdir(parents=True, exist_ok=True)
+        return start.replace(end)
 
 
 def label_depth(listed):
@@ -65,9 +71,7 @@ def apply_changes(manifest, changes):
                 new = _find_place(manifest, row, {**row, **change}, taken) if start.exists() else None
                 decided.append(new)
                 if new and manifest.place(new) != start:
-                    end = manifest.place(new)
-                    end.parent.mkdir(parents=True, exist_ok=True)
-                    moves.append((start, start.replace(end)))
+                    moves.append((start, _move(start, manifest.place(new))))
                     taken |= {readable(row["file"]), new["file"]}
             rows = iter(manifest.add(*filter(None, decided)))
         except BaseException:

@@ -21,6 +21,7 @@ from .manifest import (
     SAME_IMAGE,
     SAME_PICTURE,
     UNWANTED,
+    WITH_PHOTO,
     WITHDRAWN,
     asked,
     now,
@@ -183,24 +184,18 @@ def _update(manifest, row, origin, link, folder, bodies):
     """
     photos = manifest.photos
     excluded = photos / EXCLUDED_FOLDER
-    file = row["file"]
-    place = file  # where the photo will be
     if row["origin"] != origin:
         manifest.change(row, origin=origin)
-    if asked(row) != link.label:  # the source has corrected the label
-        if file and row["decision"] in (KEPT, WITHDRAWN):
-            place = f"{folder}/{Path(file).name}"
-            row["reason"] = ""  # what a review decided was about the other label
-        if row["decision"] == KEPT:
-            move_photo(photos / file, photos / place)
-        manifest.change(row, label=link.label, given="", given_file="", file=place)
+    if asked(row) != link.label:
+        _correct_label(manifest, row, link.label, folder)
+    file = row["file"]
     same = bodies.get(row["sha256"]) if row["sha256"] else None
     if row["decision"] == WITHDRAWN:
         if file and not same:
-            move_photo(excluded / file, photos / place)
+            move_photo(excluded / file, photos / file)
         if same:
             manifest.change(row, decision=REFUSED, reason=same_image(same), file="")
-        elif file and (photos / place).exists():
+        elif file and (photos / file).exists():
             manifest.change(row, **changes_to_restore(row))
             bodies[row["sha256"]] = row
         else:
@@ -210,11 +205,23 @@ def _update(manifest, row, origin, link, folder, bodies):
     elif row["decision"] in (KEPT, REFUSED, EXCLUDED) and _has_changed(link, row):
         bodies.pop(row["sha256"], None)
         if row["decision"] == KEPT:
-            move_photo(photos / place, excluded / place)
+            move_photo(photos / file, excluded / file)
         manifest.reopen(row)
-    elif row["decision"] == KEPT and not any((p / place).parent.is_dir() for p in (photos, excluded)):
+    elif row["decision"] == KEPT and not any((p / file).parent.is_dir() for p in (photos, excluded)):
         bodies.pop(row["sha256"], None)
         manifest.reopen(row)  # its folder was deleted
+
+
+def _correct_label(manifest, row, label, folder):
+    """Give `row` the `label` that its source has corrected, and move its photo, even an excluded one, to `folder`."""
+    file = row["file"]
+    if file and row["decision"] in WITH_PHOTO:
+        top = manifest.place(row | {"file": ""})
+        moved = move_photo(top / file, top / folder / Path(file).name)
+        file = f"{folder}/{(moved or Path(file)).name}"  # another file can have the name
+        if row["decision"] != EXCLUDED:
+            row["reason"] = ""  # what a review decided was about the other label
+    manifest.change(row, label=label, given="", given_file="", file=file)
 
 
 def same_image(row):

@@ -8,7 +8,7 @@ __all__ = ['MIN_PHOTOS_PER_LABEL', 'split_of_its_own', 'find_photos', 'PhotosErr
 
 # %% ../../notebooks/library/01_gather.ipynb #5083d274
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 from fastprogress.fastprogress import progress_bar
@@ -17,7 +17,7 @@ from ..dataset.datasets import dataset_of, normalize_added, origin_of
 from ..dataset.download import Fetcher
 from ..dataset.layout import SUFFIXES, in_words, is_label
 from ..dataset.links import SourceError
-from ..dataset.manifest import WITHDRAWN, END, KEPT, OPEN, Manifest, asked, is_dataset, one_line
+from ..dataset.manifest import BY_HAND, END, KEPT, OPEN, WITHDRAWN, Manifest, asked, is_dataset, one_line
 from ..dataset.labels import LabelError, clean_label, folder_names
 from ..dataset.sources import read_source
 from ..dataset.query import DUCKDUCKGO, Query, SearchError, SearchRefused
@@ -131,7 +131,7 @@ def contact_sheet(
 # %% ../../notebooks/library/01_gather.ipynb #6f2294d8
 def _ingest_with_progress(
     manifest:Manifest, # Of the dataset
-    label:str,         # As it is shown
+    title:str,         # The label as it is shown
     folder:str,        # Where its photos go
     rows:list,         # The manifest's rows that have no photo yet
     arrivals           # (url, what came), see `ingest`
@@ -139,7 +139,7 @@ def _ingest_with_progress(
     "Ingest what arrives, and show a progress bar"
     if not rows: return
     bar = progress_bar(ingest(manifest, folder, rows, arrivals), total=len(rows), leave=False)
-    bar.comment = label
+    bar.comment = title
     for _ in bar: pass
 
 def _shorten(reason):
@@ -148,21 +148,20 @@ def _shorten(reason):
     return re.sub('https?://.*', '…', reason).rstrip('.')
 
 # %% ../../notebooks/library/01_gather.ipynb #b82d60ce
-def _report(
+def _kept(manifest, rows):
+    "Return those of `rows` whose photos are in the dataset"
+    return [r for r in rows if r['decision']==KEPT and (manifest.photos/r['file']).exists()]
+
+def _moved(
     manifest:Manifest, # Of the dataset
-    label:str,         # As it is shown
-    rows:list,         # The rows of its links
-    note:str=''        # Goes at the end of the line
-) -> int: # Photos of this label
-    "Print in one line what the links of a label gave"
-    kept = sum(r['decision']==KEPT and (manifest.photos/r['file']).exists() for r in rows)
-    reasons = Counter(_shorten(r['reason']) for r in rows if r['reason'])
-    line = f'{label}: {kept} photos, {len(rows)} links'
-    if reasons: line += '; ' + ', '.join(f'{n} x "{reason}"' for reason,n in reasons.most_common(3))
-    if len(reasons) > 3: line += ' ...'
-    if note: line += f'; {note}'
-    print(line)
-    return kept
+    groups:dict        # {(split, label that the source gave): rows}
+) -> dict: # {(split, label): {label that the source gave: number}}
+    "Count the photos to which cleaning has given another label"
+    moved = defaultdict(Counter)
+    for (split,label),rows in groups.items():
+        for r in _kept(manifest, rows):
+            if r['given']: moved[split,r['label']][label] += 1
+    return moved
 
 def _normalize(
     manifest:Manifest # Of the dataset
@@ -171,6 +170,28 @@ def _normalize(
     if n := normalize_added(manifest): print(f'Added by hand and now normalized: {n}; the originals are in .excluded')
     if manifest.repeats: manifest.save() # one row per link
 
+# %% ../../notebooks/library/01_gather.ipynb #d7c40a19
+def _report(
+    manifest:Manifest, # Of the dataset
+    title:str,         # The label as it is shown
+    rows:list,         # The rows of its links
+    came:Counter,      # The photos that cleaning has moved to this label, by the label that their source gave
+    note:str=''        # Goes at the end of the line
+) -> Counter: # The photos of these links, by the label that they have now
+    "Print in one line what the links of a label gave"
+    kept = _kept(manifest, rows)
+    gone = Counter(r['label'] for r in kept if r['given'])
+    reasons = Counter(_shorten(r['reason']) for r in rows if r['reason'] and r['decision'] != KEPT)
+    what = [f'{n} moved to {other}' for other,n in sorted(gone.items())]
+    what += [f'{n} came from {other}' for other,n in sorted(came.items())]
+    what += [f'{n} x "{reason}"' for reason,n in reasons.most_common(3)]
+    line = f'{title}: {len(kept) - gone.total() + came.total()} photos, {len(rows)} links'
+    if what: line += '; ' + ', '.join(what)
+    if len(reasons) > 3: line += ' ...'
+    if note: line += f'; {note}'
+    print(line)
+    return Counter(r['label'] for r in kept)
+
 # %% ../../notebooks/library/01_gather.ipynb #ec5c558c
 def _queries(labels, per_label, **options):
     "Return {label: `Query`} for `labels`, a list or a dict from each label to its search words"
@@ -178,6 +199,11 @@ def _queries(labels, per_label, **options):
     pairs = labels.items() if isinstance(labels, dict) else zip(labels, labels)
     words = {clean_label(label): words or label for label,words in pairs}
     return {label: Query(words, per_label, **options) for label,words in words.items()}
+
+def _of_label(manifest, label):
+    "Return the rows of the links of `label`, whichever source they came from"
+    return [r for r in manifest.rows
+            if asked(r)==label and r['url'] and r['decision'] != WITHDRAWN and r['origin'] != BY_HAND]
 
 def _found(manifest, label, query):
     "Return the rows of what `query` found for `label`"
@@ -193,13 +219,12 @@ def _search(manifest, label, query):
     if _found(manifest, label, query): return note
     return f'nothing was found for "{query}", so try other words: {{"{label}": "…"}}'
 
-def _search_and_ingest(manifest, label, folder, query, fetcher):
-    "Search for `label`, and fetch what is missing into `folder`; print what it gave, and return the number of photos"
+def _search_and_ingest(manifest, label, folder, query, fetcher, came):
+    "Search for `label`, and fetch what is missing into `folder`; print what it gave, and return the photos by label"
     note = _search(manifest, label, query)
     rows = [r for r in _found(manifest, label, query) if r['decision'] in OPEN]
     _ingest_with_progress(manifest, label, folder, rows, fetcher.fetch_images([r['url'] for r in rows]))
-    rows = [r for r in manifest.rows if asked(r)==label and r['url'] and r['decision'] != WITHDRAWN]
-    return _report(manifest, label, rows, note)
+    return _report(manifest, label, _of_label(manifest, label), came, note)
 
 # %% ../../notebooks/library/01_gather.ipynb #f6a1908d
 def gather(
@@ -219,12 +244,13 @@ def gather(
     manifest = Manifest(photos)
     synchronize_searches(manifest, {label: str(query) for label,query in queries.items()})
     folders = folder_names(queries, manifest.folders())
-    counts = {}
+    moved = _moved(manifest, {('', label): _of_label(manifest, label) for label in queries})
+    counts = Counter(dict.fromkeys(queries, 0))
     with Fetcher(allow_hosts) as fetcher:
         for label,query in queries.items():
-            counts[label] = _search_and_ingest(manifest, label, folders[label], query, fetcher)
+            counts.update(_search_and_ingest(manifest, label, folders[label], query, fetcher, moved['',label]))
     _normalize(manifest)
-    return counts
+    return dict(counts)
 
 # %% ../../notebooks/library/01_gather.ipynb #b7c05e11
 def _read(
@@ -252,27 +278,41 @@ def _in_place(photos):
         f'{photos} is the folder of your photos, so it cannot be the dataset as well. Choose another folder for the '
         'dataset; your folder stays as it is.')
     _normalize(Manifest(photos))
+    typed = _typed_labels(photos)
     counts = Counter()
-    for (_,label),files in find_photos(photos).items(): counts[label] += len(files)
+    for (_,label),files in find_photos(photos).items(): counts[typed.get(label, label)] += len(files)
     return dict(counts)
 
 # %% ../../notebooks/library/01_gather.ipynb #29f8c6d1
-def _by_label(manifest, origin):
-    "Return the rows that came from `origin` or from the web, by the label that was asked for"
-    rows = {}
+def _synchronize(manifest, origin, groups):
+    "Update the rows of `origin` to match the links of `groups`, see `_read`; return {(split, label): folder}"
+    names = folder_names(dict.fromkeys(label for _,label in groups), manifest.folders())
+    folders = {(split,label): f'{split}/{names[label]}'.lstrip('/') for split,label in groups}
+    synchronize(manifest, origin, [link for links in groups.values() for link in links], folders)
+    return folders
+
+def _of_links(manifest, origin, groups):
+    "Return {(split, label): rows} of the links of `groups`; the rows came from `origin` or from the web"
+    by_label = defaultdict(list)
     for row in manifest.rows:
-        if row['origin']==origin or '://' in row['url']: rows.setdefault(asked(row), []).append(row)
+        if row['origin']==origin or '://' in row['url']: by_label[asked(row)].append(row)
+    rows = {}
+    for (split,label),links in groups.items():
+        urls = {one_line(link.url) for link in links}
+        rows[split,label] = [r for r in by_label[label] if r['url'] in urls]
     return rows
 
-def _fill(manifest, origin, label, folder, rows, links, fetcher):
-    "Take the photos of `links` that are not there yet, and return those of `rows` that belong to `links`"
+# %% ../../notebooks/library/01_gather.ipynb #3b9e52f6
+def _title(split, label):
+    return f'{label} ({split})' if split else label
+
+def _fill(manifest, origin, title, folder, rows, links, fetcher):
+    "Take the photos of `links` that are not there yet; `rows` are theirs"
     reads = {one_line(link.url): link.read for link in links}
-    rows = [r for r in rows if r['url'] in reads]
     missing = [r for r in rows if r['decision'] in OPEN and r['origin']==origin]
     local = [(r['url'], reads[r['url']]) for r in missing if reads[r['url']]]
     remote = [r['url'] for r in missing if not reads[r['url']]]
-    _ingest_with_progress(manifest, label, folder, missing, local or fetcher.fetch_images(remote))
-    return rows
+    _ingest_with_progress(manifest, title, folder, missing, local or fetcher.fetch_images(remote))
 
 def _say_rest(manifest, origin, left_out):
     "Print what was left out, by reason, and how many photos of a dataset came from elsewhere"
@@ -294,15 +334,15 @@ def gather_from(
     left_out = Counter()
     groups = _read(source, per_label, left_out)
     manifest = Manifest(photos)
-    names = folder_names(dict.fromkeys(label for _,label in groups), manifest.folders())
-    folders = {(split,label): f'{split}/{names[label]}'.lstrip('/') for split,label in groups}
-    synchronize(manifest, origin, [link for links in groups.values() for link in links], folders)
-    rows = _by_label(manifest, origin)
-    counts = Counter()
+    folders = _synchronize(manifest, origin, groups)
+    rows = _of_links(manifest, origin, groups)
+    moved = _moved(manifest, rows)
+    counts = Counter({label: 0 for _,label in groups})
     with Fetcher(allow_hosts) as fetcher:
-        for (split,label),links in groups.items():
-            filled = _fill(manifest, origin, label, folders[split,label], rows.get(label, ()), links, fetcher)
-            counts[label] += _report(manifest, f'{label} ({split})' if split else label, filled)
+        for group,links in groups.items():
+            title = _title(*group)
+            _fill(manifest, origin, title, folders[group], rows[group], links, fetcher)
+            counts.update(_report(manifest, title, rows[group], moved[group]))
     _say_rest(manifest, origin, left_out)
     _normalize(manifest)
     return dict(counts)

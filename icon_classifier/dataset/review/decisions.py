@@ -1,5 +1,6 @@
 """Decide about photos: a review without its widgets. Each decision is saved at once, as a row of the manifest."""
 
+import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,8 @@ from ..exclude import Rows, apply_changes, label_depth, label_folder
 from ..layout import find_images, readable
 from ..manifest import BY_HAND, EXCLUDED, EXCLUDED_FOLDER, KEPT, Manifest, asked, photo_key
 from ..suspicion import EXCLUDE, RELABEL, suspicion
+
+log = logging.getLogger(__name__)
 
 KEEP = "keep"  # the photo and its label are right
 APPROVE = "approve"  # the same, and the photo is a good example of its label
@@ -84,6 +87,7 @@ class Review:
         self._steps = []  # that can be undone: lists of (item, the row before, the row after)
         self.changed_elsewhere = set()  # numbers of photos; who shows the photos empties it
         self._compared = set()  # the approved photos that others were last compared with
+        self.comparison_failed = False  # the last one; the log says why
         self.items = self._list()
         self.folders = self._label_folders()
         self._by_key = {photo_key(item.row): item for item in self.items if item.row}
@@ -232,9 +236,9 @@ class Review:
         for item, row in zip(items, rows, strict=True):
             if row:
                 self._update_item(item, row)
-        self._recheck()
         if step and not undoing:
             self._steps.append(step)
+        self._recheck()
         return [item.number for item, *_ in step]
 
     def _update_item(self, item, row):
@@ -244,9 +248,15 @@ class Review:
         self._by_key[photo_key(row)] = item
         return item.update_from(row)
 
-    def undo(self):
-        """Take back the last step; return the numbers of its photos, without those another process has decided since.
+    @property
+    def last_step(self):
+        """Return the numbers of the photos of the step that `undo` takes back."""
+        return [item.number for item, *_ in self._steps[-1]] if self._steps else []
 
+    def undo(self):
+        """Take back the last step; return the numbers of its photos.
+
+        Those that another process has decided since, and those whose files were moved or deleted, are left out.
         Return None if there is no step.
         """
         if not self._steps:
@@ -306,7 +316,13 @@ class Review:
             return
         self._compared = approved
         enough = any(len(files) >= MIN_APPROVED_TO_COMPARE for files in self.approved().values())
-        findings = self._far_from_approved(self.items) if enough else []
+        self.comparison_failed = False
+        try:
+            findings = self._far_from_approved(self.items) if enough else []
+        except Exception:  # decisions are saved by now; who decides must see them, and can undo them
+            log.exception("the comparison with the approved photos failed")
+            self.comparison_failed = True
+            findings = []
         names = {finding.check for finding in self._far + findings}
         self._far = findings
         if names:

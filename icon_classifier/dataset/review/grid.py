@@ -21,6 +21,7 @@ PAGE = 30  # photos per page
 FILTERS = ("label", "check", "split", "decision")
 IN_WORDS = {KEEP: "kept", APPROVE: "approved", EXCLUDE: "excluded", RELABEL: "relabelled"}
 OTHER_VIEW = "Nothing was decided, because other photos are shown now. Please decide again."
+COMPARISON_FAILED = "The comparison with the approved photos failed. The notebook's log says more."
 FAILED = "Something went wrong, and nothing was decided. The notebook's log says more."
 
 
@@ -145,7 +146,7 @@ class ReviewGrid(anywidget.AnyWidget):
         changed = self.review.decide(numbers, message["decide"], message.get("label") or "")
         said = in_words([self.review.items[number] for number in changed])
         if gone := len(numbers) - len(changed):
-            said += f" {in_number(gone)} {'is' if gone == 1 else 'are'} no longer there."
+            said += f" {gone_in_words(gone)}"
         for label in self._compared_labels() - compared:
             said += f" {MIN_APPROVED_TO_COMPARE} photos of {label} are approved:"
             said += " choose a filter to see what is far from them."
@@ -153,18 +154,22 @@ class ReviewGrid(anywidget.AnyWidget):
 
     def _compared_labels(self):
         """Return the labels with so many approved photos that the others are compared with them."""
-        approved = self.review.approved() if self.review.compares else {}
+        approved = self.review.approved() if self.review.compares and not self.review.comparison_failed else {}
         return {label for label, files in approved.items() if len(files) >= MIN_APPROVED_TO_COMPARE}
 
     def _undo(self):
+        step = self.review.last_step
         undone = self.review.undo()
         if undone is None:
-            said = "There is nothing to undo."
-        elif undone:
-            said = f"Undone: {in_number(len(undone))}."
-        else:
-            said = "Another tab has decided about these photos since, so they stay."
-        self._respond(undone or [], said)
+            return self._respond([], "There is nothing to undo.")
+        stay = [self.review.items[number] for number in set(step) - set(undone)]
+        gone = sum(not (self.review.photos / item.place).exists() for item in stay)
+        said = [f"Undone: {in_number(len(undone))}."] if undone else []
+        said += [gone_in_words(gone)] if gone else []
+        if others := len(stay) - gone:
+            stays = "it stays" if others == 1 else "they stay"
+            said.append(f"Another tab has decided about {in_number(others)} since, so {stays}.")
+        self._respond(undone, " ".join(said))
 
     def _respond(self, changed, said):
         """Tell the browser which photos have changed, and where the review stands."""
@@ -190,7 +195,7 @@ class ReviewGrid(anywidget.AnyWidget):
             "counts": {word: counts[decision] for decision, word in IN_WORDS.items() if counts[decision]},
             "title": f"{in_number(len(self._view))}: {self._title}" if self._title else "",
             "filters": {name: self._filters.get(name, "") for name in FILTERS},
-            "said": said,
+            "said": f"{said} {COMPARISON_FAILED}".strip() if self.review.comparison_failed else said,
             "times": self.status.get("times", 0) + 1,  # else the same words twice would not be sent
         }
 
@@ -198,6 +203,12 @@ class ReviewGrid(anywidget.AnyWidget):
 def in_number(photos):
     """Return a number of photos in words."""
     return "1 photo" if photos == 1 else f"{photos} photos"
+
+
+def gone_in_words(photos):
+    """Say that a number of photos are no longer where the review knows them."""
+    be, their = ("is", "its file was") if photos == 1 else ("are", "their files were")
+    return f"{in_number(photos)} {be} no longer there, because {their} moved or deleted."
 
 
 def in_words(items):
