@@ -17,28 +17,30 @@ from icon_classifier.dataset.split import GroupSplitter
 from icon_classifier.training.gather import gather_from
 
 
-def saved(path, encoding="utf-8", columns=COLUMNS, **options):
-    """Return a CSV as another program would save it. options: of csv.writer."""
+def saved(path, encoding="utf-8", columns=COLUMNS, end=True, **options):
+    """Return a CSV as another program would save it. end: with a last line break. options: of csv.writer."""
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, **options)
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().encode(encoding)
+    text = text.getvalue()
+    return (text if end else text.rstrip("\r\n")).encode(encoding)
 
 
 READABLE = {
     "all fields quoted": dict(quoting=csv.QUOTE_ALL),
     "with a byte order mark": dict(encoding="utf-8-sig"),
+    "semicolons": dict(delimiter=";", encoding="utf-8-sig"),
+    "semicolons, quoted": dict(delimiter=";", quoting=csv.QUOTE_ALL),
+    "tabs": dict(delimiter="\t"),
+    "UTF-16 (Excel's Unicode text)": dict(encoding="utf-16", delimiter="\t"),
     "line breaks of old Macs": dict(lineterminator="\r"),
     "columns in another order": dict(columns=sorted(COLUMNS), quoting=csv.QUOTE_ALL),
 }
 REFUSED = {
-    "semicolons": (dict(delimiter=";"), "was saved with semicolons. Save it again, with commas"),
-    "quoted, with semicolons": (dict(delimiter=";", quoting=csv.QUOTE_ALL), "saved with semicolons"),
-    "tabs": (dict(delimiter="\t"), "saved with tabs. Save it again, with commas"),
-    "Windows-1252": (dict(encoding="cp1252"), "was not saved as UTF-8"),
-    "UTF-16": (dict(encoding="utf-16", delimiter="\t"), "was not saved as UTF-8"),
+    "Windows-1252": (dict(encoding="cp1252"), 'was not saved as UTF-8. Save it again, as "CSV UTF-8"'),
+    "Windows-1252, with semicolons": (dict(encoding="cp1252", delimiter=";"), "was not saved as UTF-8"),
     "without a quotation mark": (None, r"Line 4 of .*manifest\.csv cannot be read: .* quotation marks"),
 }
 
@@ -65,11 +67,17 @@ def test_manifest_that_another_program_has_saved_is_read(dataset, options, ends)
     rows, decided = Manifest(dataset).rows, decisions(dataset)
     assert len(decided) == 3 and EXCLUDE in decided.values()
     body = saved(path, **options)
-    path.write_bytes(body if ends else body.rstrip(b"\r\n"))
+    review = Review(dataset)  # is open meanwhile
+    path.write_bytes(body if ends else saved(path, end=False, **options))
     assert is_dataset(dataset) and dataset_of(dataset) == dataset
+    if ends:
+        review.refresh()
+        assert review.counts()[EXCLUDE] == 1
     assert Manifest(dataset).rows == rows and decisions(dataset) == decided
     exclude(dataset, [dataset / "heart/00003.jpg"])  # appends a line
-    assert len(Manifest(dataset).rows) == len(rows) and set(decisions(dataset)) - set(decided) == {"heart/00003.jpg"}
+    review.decide([number(review, "heart/00004.jpg")], EXCLUDE)
+    assert set(decisions(dataset)) - set(decided) == {"heart/00003.jpg", "heart/00004.jpg"}
+    assert len(Manifest(dataset).rows) == len(rows) and review.counts()[EXCLUDE] == 3
 
 
 @pytest.mark.parametrize(("options", "says"), REFUSED.values(), ids=REFUSED)
@@ -147,7 +155,7 @@ def test_manifest_passed_on_after_a_review(tmp_path):
         allow = dict(allow_hosts=[host.netloc])
         assert gather_from(tmp_path / "links.csv", mine, **allow) == {"heart": 6, "star": 6}
         kept = [row for row in Manifest(mine).rows if row["file"].startswith("heart/")]
-        by_number = {row["url"].rpartition("/")[2][0]: row["file"] for row in kept}  # either link of image 0 can be kept
+        by_number = {row["url"].rpartition("/")[2][0]: row["file"] for row in kept}  # image 0: of either link
         review = Review(mine)
         review.decide([number(review, by_number[n]) for n in "01"], EXCLUDE)
         review.decide([number(review, by_number["2"])], RELABEL, "star")

@@ -41,8 +41,6 @@ LOCK_TIMEOUT = 20  # seconds; others hold the lock for less than one
 COMPARED_BYTES = 1000  # before the end that was last known, to notice that another process has rewritten the file
 MAX_HEADER_BYTES = 4000  # other programs may have added columns
 HEADER = ",".join(COLUMNS).encode()
-UNCHANGED = "Nothing was changed."
-DELIMITERS = {";": "semicolons", "\t": "tabs"}  # that spreadsheets write instead of commas
 
 
 class ManifestError(IconClassifierError, ValueError):
@@ -160,7 +158,7 @@ class Manifest(MergedRows):
                 self._read_again()
                 return self.rows
             try:
-                _, rows = read_rows(HEADER + b"\n" + added, self.path)
+                rows, _ = read_rows(HEADER + b"\n" + added, self.path)
             except ManifestError:  # the error of the whole file names the right line
                 self._read_again()
                 return self.rows
@@ -207,7 +205,7 @@ class Manifest(MergedRows):
         """Read the whole file. If it cannot be read, the rows stay as they were, and the next call tries again."""
         body = self.path.read_bytes()
         torn = HEADER.startswith(body)  # only the first line was being written
-        columns, rows = (COLUMNS, []) if torn else read_rows(body, self.path)
+        rows, is_ours = ([], True) if torn else read_rows(body, self.path)
         super().__init__()
         self._written = {}
         for row in rows:
@@ -215,7 +213,7 @@ class Manifest(MergedRows):
         self._known = (len(body), body[-COMPARED_BYTES:])
         if torn and self.writable:
             self.path.unlink()
-        elif self.writable and (columns != COLUMNS or not body.endswith(b"\n")):  # `add` appends lines to it
+        elif self.writable and not is_ours:  # `add` appends lines to it
             self._write()
 
     def _enter(self, row):
@@ -321,7 +319,7 @@ class Manifest(MergedRows):
 def is_dataset(folder):
     """Return whether `folder` is a dataset of this project: it has a manifest, and its photos are normalized.
 
-    If another program has saved the manifest in a way that cannot be read, `Manifest` says so.
+    It is one whichever program has saved the manifest. If that cannot be read, `Manifest` says so.
     """
     path = Path(folder) / "manifest.csv"
     if not path.is_file():
@@ -332,18 +330,20 @@ def is_dataset(folder):
 
 
 def read_rows(body, path):
-    """Return (columns, rows) of a manifest's bytes, see `parse`. Raises `ManifestError`."""
+    """Return the rows of a manifest's bytes, and whether the project itself would write them in that format.
+
+    Spreadsheets write semicolons and UTF-16 as well. Windows-1252 is refused, because it cannot be told from other
+    encodings, and lacks the letters of many labels. Raises `ManifestError`.
+    """
     try:
         columns, rows, encoding, delimiter = parse(body, path)
     except SourceError as error:
         raise ManifestError(str(error)) from None
     if not set(columns) >= OURS:
         raise ManifestError(f"{path} is not a manifest of this project. Move it away and gather again.")
-    if encoding != "utf-8":
-        raise ManifestError(f'{path} was not saved as UTF-8. Save it again, as "CSV UTF-8" (with commas). {UNCHANGED}')
-    if delimiter != ",":
-        raise ManifestError(f"{path} was saved with {DELIMITERS[delimiter]}. Save it again, with commas. {UNCHANGED}")
-    return columns, rows
+    if encoding == "cp1252":
+        raise ManifestError(f'{path} was not saved as UTF-8. Save it again, as "CSV UTF-8". Nothing was changed.')
+    return rows, (columns, encoding, delimiter, body[-1:]) == (COLUMNS, "utf-8", ",", b"\n")
 
 
 def asked(row):
