@@ -278,7 +278,7 @@ def test_incomplete_last_line_is_dropped(tmp_path):
     for cut in range(len(whole)):
         manifest.path.write_bytes(whole[:cut])
         again = Manifest(tmp_path)
-        lines = max(0, whole[:cut].count(b"\n") - 1)
+        lines = max(0, whole[: cut + 1].count(b"\n") - 1)  # without its line break, a line is complete, too
         assert [row["url"] for row in again.rows] == [f"u{i}" for i in range(min(lines, 5))]
         again.add({"label": "heart", "url": "new", "decision": "kept"})
         assert Manifest(tmp_path).rows[-1]["url"] == "new"

@@ -15,14 +15,9 @@ from filelock import FileLock, Timeout
 
 from ..errors import IconClassifierError
 from ..files import PARTIAL, write_atomic
-
-# `licence` is the search's filter. `given` is the label that the source gave, if cleaning has given the photo another
-# label; `given_file` is the `file` that the photo had then, if it has another now. `origin` is the path of the source.
-# `split` is the side of the training split (split.py). Other columns, such as those of earlier versions, are dropped.
-COLUMNS = (
-    "label file query source title page url licence time status type bytes sha256 width height "
-    "decision reason given given_file origin split"
-).split()
+from .links import SourceError
+from .manifest_format import COLUMNS, OURS, is_manifest, parse
+from .table import decode
 
 # The values of the column `decision`: what became of a link.
 FOUND = "found"  # not fetched yet
@@ -39,12 +34,13 @@ UNWANTED = "It was asked to be forgotten."
 SAME_ADDRESS = "The same address came up "  # the reason's beginning for an address that occurs twice
 SAME_IMAGE = "The same image as "  # the reason's beginning for the same bytes at another address
 SAME_PICTURE = "The same picture as "  # the same in manifests of earlier versions
-OURS = {"label", "url", "decision"}  # the columns that distinguish a manifest from another manifest.csv
 EXCLUDED_FOLDER = ".excluded"  # in the dataset; find_photos and fastai's get_image_files skip hidden folders
 BY_HAND = "elsewhere"  # the origin of a photo that was added by hand; its `url` is the path that it had then
 LOCK = ".manifest.lock"  # beside the manifest
 LOCK_TIMEOUT = 20  # seconds; others hold the lock for less than one
 COMPARED_BYTES = 1000  # before the end that was last known, to notice that another process has rewritten the file
+MAX_HEADER_BYTES = 4000  # other programs may have added columns
+HEADER = ",".join(COLUMNS).encode()
 
 
 class ManifestError(IconClassifierError, ValueError):
@@ -55,17 +51,64 @@ class DiskError(IconClassifierError, OSError):
     """The disk cannot be written to. The message says that nothing is lost, and what to do."""
 
 
-class Manifest:
-    """The rows of manifest.csv in the folder `photos`, each a dict of strings by column. Creates a missing folder."""
+class MergedRows:
+    """The rows of a manifest's lines, each a dict of strings by column: the last line of a link or photo counts."""
 
-    def __init__(self, photos):
-        self.photos = Path(photos)
-        self.path = self.photos / "manifest.csv"
+    def __init__(self, rows=()):
         self.rows = []
         self._open = {}  # (label as asked for, address, origin) -> the row that a later line replaces
         self._with_photo = {}  # the same for rows with a photo, and its SHA-256
+        self.repeats = False  # whether there were lines that later lines replace
+        for row in rows:
+            self._enter(row)
+
+    def _enter(self, row):
+        """Add `row`, or replace the open row of the same link or the row of the same photo."""
+        key = _key(row)
+        photo = photo_key(row)
+        entered = self._open.pop(key, None)
+        if entered is None and photo:
+            entered = self._with_photo.get(photo)
+            if entered and photo_key(entered) != photo:
+                entered = None  # it was changed since
+        if entered is None:
+            entered = row
+            self.rows.append(row)
+        else:
+            self.repeats = True
+        entered.update(row)
+        if row["decision"] in OPEN:
+            self._open[key] = entered
+        if photo:
+            self._with_photo[photo] = entered
+        return entered
+
+    def reopen(self, row):
+        """Reset `row` so that it is fetched again, with the label that its source gave."""
+        row.update(label=asked(row), given="", given_file="", decision=FOUND, reason="", file="", sha256="", bytes="")
+        self._open[_key(row)] = row
+
+    def drop(self, rows):
+        """Remove `rows` from the manifest; `Manifest.save` writes this."""
+        gone = set(map(id, rows))
+        self.rows = [row for row in self.rows if id(row) not in gone]
+
+    def change(self, row, **changes):
+        """Change columns of `row`; `Manifest.save` writes this. The new decision determines whether the row is open."""
+        self._open.pop(_key(row), None)
+        row.update(changes)
+        if row["decision"] in OPEN:
+            self._open[_key(row)] = row
+
+
+class Manifest(MergedRows):
+    """The rows of manifest.csv in the folder `photos`, which is created. Raises `ManifestError`."""
+
+    def __init__(self, photos):
+        super().__init__()
+        self.photos = Path(photos)
+        self.path = self.photos / "manifest.csv"
         self._written = {}  # id of a row -> (a copy of it as it is in the file, the row)
-        self.repeats = False  # whether the file holds lines that later lines replace; `save` removes them
         self._known = (0, b"")  # the size of what was read or written, and its last bytes
         self._lock = FileLock(self.photos / LOCK)
         self.photos.mkdir(parents=True, exist_ok=True)
@@ -111,13 +154,16 @@ class Manifest:
             added = self._appended()
             if added == b"":
                 return []
-            whole, _, torn = (added or b"").rpartition(b"\n")
-            if added is None or torn:  # another process rewrote the file, or was killed while it appended
+            if added is None or not added.endswith(b"\n"):  # it was rewritten, or a process was killed while appending
+                self._read_again()
+                return self.rows
+            try:
+                rows, _ = read_rows(HEADER + b"\n" + added, self.path)
+            except ManifestError:  # the error of the whole file names the right line
                 self._read_again()
                 return self.rows
             self._note_size()
-            lines = csv.DictReader(io.StringIO(whole.decode(errors="replace")), COLUMNS)
-            return [self._enter({column: line.get(column) or "" for column in COLUMNS}) for line in lines]
+            return [self._enter(row) for row in rows]
 
     def _read_again(self):
         """Read the whole file, and repeat the unsaved changes of rows that are in it as they were before.
@@ -126,10 +172,6 @@ class Manifest:
         """
         present = set(map(id, self.rows))
         changed = [(old, row) for old, row in self._written.values() if id(row) not in present or row != old]
-        self.rows = []
-        self._open = {}
-        self._with_photo = {}
-        self._written = {}
         self._read()
         same = defaultdict(list)
         for row in self.rows if changed else ():
@@ -160,46 +202,22 @@ class Manifest:
             self._known = (size, file.read())
 
     def _read(self):
-        self._note_size()
-        text = self.path.read_bytes().decode("utf-8-sig", errors="replace")
-        whole, _, torn = text.rpartition("\n")  # fields contain no line breaks: the rest is incomplete
-        if not whole and ",".join(COLUMNS).startswith(torn):  # only the first line was being written
-            return self.path.unlink() if self.writable else None
-        lines = csv.DictReader(io.StringIO(whole))
-        try:
-            columns = lines.fieldnames or ()
-            rows = [{column: line.get(column) or "" for column in COLUMNS} for line in lines]
-        except csv.Error as error:
-            raise ManifestError(
-                f"Line {lines.line_num} of {self.path} cannot be read: {error}. Correct the line, or delete it."
-            ) from None
-        if not OURS <= set(columns):
-            raise ManifestError(f"{self.path} is not a manifest of this project. Move it away and gather again.")
+        """Read the whole file. If it cannot be read, the rows stay as they were, and the next call tries again."""
+        body = self.path.read_bytes()
+        torn = HEADER.startswith(body)  # only the first line was being written
+        rows, is_ours = ([], True) if torn else read_rows(body, self.path)
+        super().__init__()
+        self._written = {}
         for row in rows:
             self._enter(row)
-        outdated = torn or list(columns) != COLUMNS  # `add` appends lines with these columns
-        if outdated and self.writable:
+        self._known = (len(body), body[-COMPARED_BYTES:])
+        if torn and self.writable:
+            self.path.unlink()
+        elif self.writable and not is_ours:  # `add` appends lines to it
             self._write()
 
     def _enter(self, row):
-        """Add `row`, or replace the open row of the same link or the row of the same photo."""
-        key = _key(row)
-        photo = photo_key(row)
-        entered = self._open.pop(key, None)
-        if entered is None and photo:
-            entered = self._with_photo.get(photo)
-            if entered and photo_key(entered) != photo:
-                entered = None  # it was changed since
-        if entered is None:
-            entered = row
-            self.rows.append(row)
-        else:
-            self.repeats = True
-        entered.update(row)
-        if row["decision"] in OPEN:
-            self._open[key] = entered
-        if photo:
-            self._with_photo[photo] = entered
+        entered = super()._enter(row)
         self._written[id(entered)] = (dict(entered), entered)
         return entered
 
@@ -231,23 +249,6 @@ class Manifest:
                 os.truncate(self.path, size)
             raise
         self._note_size()
-
-    def reopen(self, row):
-        """Reset `row` so that it is fetched again, with the label that its source gave."""
-        row.update(label=asked(row), given="", given_file="", decision=FOUND, reason="", file="", sha256="", bytes="")
-        self._open[_key(row)] = row
-
-    def drop(self, rows):
-        """Remove `rows` from the manifest; call `save` to write this."""
-        gone = set(map(id, rows))
-        self.rows = [row for row in self.rows if id(row) not in gone]
-
-    def change(self, row, **changes):
-        """Change columns of `row`; call `save` to write this. The new decision determines whether the row is open."""
-        self._open.pop(_key(row), None)
-        row.update(changes)
-        if row["decision"] in OPEN:
-            self._open[_key(row)] = row
 
     def save(self):
         """Write all rows, atomically; those that other processes have changed since, as these wrote them."""
@@ -316,12 +317,33 @@ class Manifest:
 
 
 def is_dataset(folder):
-    """Return whether `folder` is a dataset of this project: it has a manifest, and its photos are normalized."""
+    """Return whether `folder` is a dataset of this project: it has a manifest, and its photos are normalized.
+
+    It is one whichever program has saved the manifest. If that cannot be read, `Manifest` says so.
+    """
     path = Path(folder) / "manifest.csv"
     if not path.is_file():
         return False
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        return set(file.readline(1000).strip().split(",")) >= OURS
+    with open(path, "rb") as file:
+        text, _ = decode(file.readline(MAX_HEADER_BYTES))
+    return is_manifest(text)
+
+
+def read_rows(body, path):
+    """Return the rows of a manifest's bytes, and whether the project itself would write them in that format.
+
+    Spreadsheets write semicolons and UTF-16 as well. Windows-1252 is refused, because it cannot be told from other
+    encodings, and lacks the letters of many labels. Raises `ManifestError`.
+    """
+    try:
+        columns, rows, encoding, delimiter = parse(body, path)
+    except SourceError as error:
+        raise ManifestError(str(error)) from None
+    if not set(columns) >= OURS:
+        raise ManifestError(f"{path} is not a manifest of this project. Move it away and gather again.")
+    if encoding == "cp1252":
+        raise ManifestError(f'{path} was not saved as UTF-8. Save it again, as "CSV UTF-8". Nothing was changed.')
+    return rows, (columns, encoding, delimiter, body[-1:]) == (COLUMNS, "utf-8", ",", b"\n")
 
 
 def asked(row):

@@ -1,7 +1,5 @@
 """Read sources without a search engine: a folder per label, a zip of folders, a list of addresses, img2dataset."""
 
-import csv
-import io
 import os
 import zipfile
 from collections import Counter
@@ -11,7 +9,9 @@ from pathlib import Path
 from .img2dataset import of_shards, of_tars
 from .layout import find_images, in_words, labelled_of, readable
 from .links import LABEL, MAX_FILE_BYTES, URL, Link, SourceError, read_file
-from .manifest import END, EXCLUDED, FORGOTTEN, WITHDRAWN
+from .manifest import END, EXCLUDED, FORGOTTEN, KEPT, OPEN, REFUSED, WITHDRAWN, MergedRows
+from .manifest_format import is_manifest, parse
+from .table import decode, delimiter_of, fields_of
 
 LISTS = {".csv", ".tsv", ".txt"}
 MAX_URL_LENGTH = 8_000  # characters; servers accept no longer addresses
@@ -113,7 +113,31 @@ def _read_member(archive, info):
 
 
 def _of_list(source, left_out):
-    rows = _rows(source)
+    for row in _rows(source, left_out):
+        row = {column: field.strip() for column, field in row.items()}
+        decision = row["decision"]
+        if decision == END:
+            continue
+        if decision in UNUSED:
+            left_out[UNUSED[decision]] += 1
+        elif not row["url"]:
+            left_out["without an address"] += 1
+        elif not row["label"]:
+            left_out["without a label"] += 1
+        elif len(row["url"]) > MAX_URL_LENGTH:
+            left_out[f"with an address of more than {MAX_URL_LENGTH:,} characters"] += 1
+        else:
+            title, page = (row[column][:MAX_URL_LENGTH] for column in ("title", "page"))
+            yield Link(row["url"], row["label"], title, page, "list")
+
+
+def _rows(source, left_out):
+    """Return the lines of a list as dicts with the keys url, label, title, page and decision."""
+    body = source.read_bytes()
+    text, _ = decode(body)
+    if is_manifest(text):
+        return _rows_of_manifest(parse(body, source)[1], left_out)
+    rows = fields_of(text, delimiter_of(text), source)
     head = [field.strip().lower() for field in rows[0]] if rows else []
     addresses = [i for i, field in enumerate(head) if _is_address(field)]
     if addresses:  # the first line does not name the columns
@@ -127,55 +151,24 @@ def _of_list(source, left_out):
     label = next((columns[name] for name in LABEL if name in columns), None)
     if url is None or not rows:
         raise SourceError(f"{source} contains no addresses. Its first line should name the columns: url,label.")
+    places = {"url": url, "label": label} | {name: columns.get(name) for name in ("title", "page", "decision")}
+    rows = [dict(enumerate(row)) for row in rows]
+    without = {"label": source.stem} if label is None else {}
+    return [{name: row.get(place, "") for name, place in places.items()} | without for row in rows]
+
+
+def _rows_of_manifest(lines, left_out):
+    """Yield the rows of a manifest that is passed on: of a photo's lines, the last counts.
+
+    Other rows of a photo are left out, so that it does not come back after a review, with its old label or at all.
+    """
+    rows = MergedRows(lines).rows
+    photos = {row[key] for row in rows if row["decision"] in (KEPT, EXCLUDED) for key in ("url", "sha256")} - {""}
     for row in rows:
-        row = dict(enumerate(field.strip() for field in row))
-        text = row.get(label, "") if label is not None else source.stem
-        title, page = (row.get(columns.get(column), "")[:MAX_URL_LENGTH] for column in ("title", "page"))
-        decision = row.get(columns.get("decision"))  # a manifest is a valid list as well
-        if decision == END:
-            continue
-        if decision in UNUSED:
-            left_out[UNUSED[decision]] += 1
-        elif not row.get(url):
-            left_out["without an address"] += 1
-        elif not text:
-            left_out["without a label"] += 1
-        elif len(row[url]) > MAX_URL_LENGTH:
-            left_out[f"with an address of more than {MAX_URL_LENGTH:,} characters"] += 1
+        if row["decision"] in (REFUSED, *OPEN) and photos & {row["url"], row["sha256"]}:
+            left_out["that repeat another image of the manifest"] += 1
         else:
-            yield Link(row[url], text, title, page, "list")
-
-
-def _rows(source):
-    """Return the non-empty lines of a list, each a list of fields."""
-    text = _text(source.read_bytes())
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = ","
-    if "\t" in first:
-        delimiter = "\t"
-    elif ";" in first and "," not in first:
-        delimiter = ";"
-    lines = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
-    before = csv.field_size_limit(2**31 - 1)  # the default is 131,072 characters
-    try:
-        return [row for row in lines if any(field.strip() for field in row)]
-    except csv.Error as error:
-        where = f"Line {lines.line_num} of {source} cannot be read: {error}."
-        raise SourceError(f"{where} Correct its quotation marks, or delete the line.") from None
-    finally:
-        csv.field_size_limit(before)
-
-
-def _text(body):
-    """Decode a list: UTF-8, UTF-16 (Excel's "Unicode text"), or else Windows-1252 (Excel's CSV)."""
-    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return body.decode("utf-16", errors="replace")
-    if b"\0" in body[:2]:  # UTF-16 without a byte order mark, because the first character of a list is ASCII
-        return body.decode("utf-16-be" if body[0] == 0 else "utf-16-le", errors="replace")
-    try:
-        return body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return body.decode("cp1252", errors="replace")
+            yield row
 
 
 def _is_address(field):
