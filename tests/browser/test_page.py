@@ -105,7 +105,8 @@ def drop(page, path):
     expect(page.locator(".icon-upload")).not_to_have_class(re.compile("icon-over"))
 
 
-def paste(page, path):
+def paste(page, path, after="h1"):
+    """after: what the visitor clicked before."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.evaluate(
         """async (bytes) => {
@@ -114,7 +115,7 @@ def paste(page, path):
         }""",
         list(path.read_bytes()),
     )
-    page.locator("h1").click()
+    page.locator(after).click()
     page.keyboard.press("Control+V")
 
 
@@ -291,7 +292,8 @@ def test_the_answer_in_words_bars_and_heat(page, drawing):
     assert until(lambda: images(page)[0].startswith("data:image/jpeg"), 60)
     page.locator(".icon-look input").uncheck()
     assert until(lambda: images(page) == plain, 60)
-    upload(page, drawing("bell"))  # the last answer goes with its picture
+    with new_cards(page):
+        paste(page, drawing("bell"), after=".icon-look input")  # the last answer goes with its picture
     expect(page.locator(".icon-chart")).to_have_count(0)
     expect(page.locator(".icon-look")).to_be_hidden()
 
