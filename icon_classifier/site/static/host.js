@@ -17,8 +17,9 @@ export function standsIn(place) {
 export async function keep() {
   const { serviceWorker } = navigator;
   try {
-    await serviceWorker?.register("service_worker.js");
+    // Asked first: a request while a worker is about to be replaced can delay that by half a minute in Chromium.
     if (serviceWorker?.controller && (await isWithdrawn())) await forget();
+    else await serviceWorker?.register("service_worker.js");
   } catch (error) {
     console.info(error);
   }
@@ -27,8 +28,9 @@ export async function keep() {
 /** Whether the host has the page no more. Without a network, this throws; of half an upload, it has one of the files. */
 async function isWithdrawn() {
   for (const file of ["model.txt", "service_worker.js"]) {
-    const { status } = await fetch(file, { cache: "no-store" });
-    if (![404, 410].includes(status)) return false;
+    const response = await fetch(file, { cache: "no-store" });
+    await response.text(); // a browser keeps a connection open until this is read
+    if (![404, 410].includes(response.status)) return false;
   }
   return true;
 }

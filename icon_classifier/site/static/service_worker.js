@@ -96,7 +96,8 @@ self.addEventListener("activate", (event) => event.waitUntil(activate()));
 self.addEventListener("fetch", (event) => {
   const { method, mode, url } = event.request;
   const path = new URL(url).href.replace(/[?#].*/, "").slice(self.registration.scope.length);
-  const isPage = mode !== "navigate" ? !path.startsWith("parts/") : ["", "index.html"].includes(path);
+  const isFile = path in SITE.files || path.startsWith("page-"); // also of an earlier page, which is open in a tab
+  const isPage = mode === "navigate" ? ["", "index.html"].includes(path) : isFile;
   if (method !== "GET" || !url.startsWith(self.registration.scope) || !isPage) return;
   event.respondWith(respond(event.request));
 });
