@@ -13,6 +13,7 @@ import test_page
 from PIL import Image
 from playwright.sync_api import expect
 from static_host import hosted
+from support import ROOT
 from support.page import CHROMIUM, complaints_of, images, open_page, prediction, press, upload, visit
 from support.process import until
 from support.server import furnish, get, health, serve
@@ -354,6 +355,8 @@ def test_a_new_model_takes_the_place_of_the_old_one_where_there_is_no_room_for_b
 
 
 def test_a_page_that_is_taken_down_is_forgotten(browser, built, tmp_path):
+    """As docs/deploy.md says."""
+    lines = re.search(r"(?m)(^    .*\n)+", (ROOT / "docs/deploy.md").read_text().split("To take the page down")[1])[0]
     folder = shutil.copytree(built[0], tmp_path / "site")
     with hosted(folder) as host, browser.new_context() as context:
         page = context.new_page()
@@ -362,6 +365,7 @@ def test_a_page_that_is_taken_down_is_forgotten(browser, built, tmp_path):
         shutil.rmtree(folder)
         folder.mkdir()
         (folder / "index.html").write_text("<title>Another</title>")
+        (folder / "service_worker.js").write_text(lines)
         page.goto(host.url)
         expect(page).to_have_title("Icon Classifier")
         assert until(lambda: not page.evaluate("navigator.serviceWorker.getRegistration().then(Boolean)"), 60)

@@ -15,30 +15,9 @@ export function standsIn(place) {
 
 /** Make the page work without a network. Browsers refuse that in private windows and in some frames. */
 export async function keep() {
-  const { serviceWorker } = navigator;
   try {
-    // Asked first: a request while a worker is about to be replaced can delay that by half a minute in Chromium.
-    if (serviceWorker?.controller && (await isWithdrawn())) await forget();
-    else await serviceWorker?.register("service_worker.js");
+    await navigator.serviceWorker?.register("service_worker.js");
   } catch (error) {
     console.info(error);
   }
-}
-
-/** Whether the host has the page no more. Without a network, this throws; of half an upload, it has one of the files. */
-async function isWithdrawn() {
-  for (const file of ["model.txt", "service_worker.js"]) {
-    const response = await fetch(file, { cache: "no-store" });
-    await response.text(); // a browser keeps a connection open until this is read
-    if (![404, 410].includes(response.status)) return false;
-  }
-  return true;
-}
-
-/** Let the next visit see what the host has now. */
-async function forget() {
-  const prefix = `icon-classifier ${new URL("./", document.baseURI).pathname} `; // as in service_worker.js
-  const ours = (await caches.keys()).filter((name) => name.startsWith(prefix));
-  await Promise.all(ours.map((name) => caches.delete(name)));
-  await (await navigator.serviceWorker.getRegistration())?.unregister();
 }

@@ -212,6 +212,7 @@ part("look").onchange = ({ target }) => {
   for (const each of photos) if (each.prediction?.heatmap) draw(each);
 };
 
-const begun = Promise.resolve(window.unsupported ? say(window.unsupported) : load());
+if (window.unsupported) say(window.unsupported);
+else load();
 if (standsIn(part("private")) && !window.unsupported) say(FULL);
-if (config.worker && location.protocol.startsWith("http")) begun.then(keep); // the model comes first on a slow connection
+if (config.worker && location.protocol.startsWith("http")) keep();
